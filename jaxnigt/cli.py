@@ -1,0 +1,78 @@
+"""The command line. JAX is imported by the commands that need it, so that --help is quick."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from jaxnigt.errors import InputError
+
+app = typer.Typer(
+    help="Asynchronous policy gradients: train once, replay under thousands of worker-speed profiles.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+def main() -> None:
+    """Run the command line; a mistake of the user is one sentence and exit status 2."""
+    try:
+        app()
+    except InputError as error:
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(2)
+
+
+@app.command()
+def sweep(
+    file: Annotated[Path, typer.Argument(help="The definition, a TOML file.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for results [default: results/NAME].", show_default=False)
+    ] = None,
+    fresh: Annotated[
+        bool, typer.Option("--fresh/--resume", help="Compute everything again, or reuse what is there.")
+    ] = False,
+) -> None:
+    """Train, replay and draw what a definition asks for."""
+    from rich.console import Console
+
+    from jaxnigt.sweep import spec
+
+    definition = spec.read(file)
+    folder = out or Path("results") / definition.name
+    # Away from a terminal rich assumes 80 columns, too few for the tables.
+    console = Console(width=None if sys.stdout.isatty() else 120)
+    from jaxnigt.sweep.run import run
+
+    try:
+        status = run(definition, folder, console, fresh=fresh)
+    except KeyboardInterrupt:
+        console.print(f"stopped; finished units are in {folder}, the same command goes on from there")
+        status = 130
+    raise typer.Exit(status)
+
+
+@app.command()
+def figures(folder: Annotated[Path, typer.Argument(help="A folder written by `jaxnigt sweep`.")]) -> None:
+    """Draw the figure of a sweep again from its data set."""
+    from jaxnigt.figures import draw
+    from jaxnigt.sweep import load
+
+    for path in draw(load(folder), folder):
+        typer.echo(f"wrote {path}")
+
+
+@app.command()
+def doctor() -> None:
+    """Say what hardware, versions and precision are in use."""
+    from rich.console import Console
+
+    from jaxnigt.doctor import facts
+
+    console = Console()
+    for name, value in facts().items():
+        console.print(f"{name:<24}{value}", highlight=False, soft_wrap=True)

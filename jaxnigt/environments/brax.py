@@ -1,0 +1,61 @@
+"""Brax and MJX environments by name, without the noise that importing them makes."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import warnings
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from jaxnigt.errors import InputError
+
+if TYPE_CHECKING:
+    from brax.envs import Env
+
+BACKENDS = ("mjx", "spring", "positional", "generalized")
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Hide what third parties print on import and while building or tracing an environment.
+
+    mjx reports that warp is missing on standard output; jaxopt and brax warn of their own age.
+    None of it is something that a user of ours can act on.
+    """
+    logger, level = logging.getLogger("absl"), logging.getLogger("absl").level
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")
+        logger.setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            logger.setLevel(level)
+
+
+def names() -> tuple[str, ...]:
+    """Environments that can be built by name, those a user registered with brax included."""
+    with quiet():
+        from brax import envs
+    return tuple(sorted(envs._envs))
+
+
+def make(name: str, backend: str = "mjx") -> Env:
+    """Build an environment.
+
+    Args:
+        name: a name registered with brax, such as "reacher" or "humanoid".
+        backend: "mjx", "spring", "positional" or "generalized".
+
+    Raises:
+        InputError: an unknown name or backend.
+    """
+    if name not in names():
+        raise InputError(f"environment: got {name!r}, allowed are {', '.join(names())}.")
+    if backend not in BACKENDS:
+        raise InputError(f"backend: got {backend!r}, allowed are {', '.join(BACKENDS)}.")
+    with quiet():
+        from brax import envs
+
+        return envs.get_environment(name, backend=backend)

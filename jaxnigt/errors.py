@@ -1,0 +1,25 @@
+"""The errors that a user can cause, each one sentence long."""
+
+
+class InputError(ValueError):
+    """A value that cannot be used: names the key or argument and what is allowed.
+
+    The command line prints it without a traceback and exits with status 2.
+    """
+
+
+class TrainingDiverged(ArithmeticError):
+    """Training produced a number that is not finite.
+
+    Attributes:
+        round: index of the first bad round, counted from 0.
+        seed: index of the first bad seed in that round.
+        hyperparameters: values of the leaf hyperparameters of that run.
+    """
+
+    def __init__(self, round: int, seed: int, hyperparameters: dict[str, float]):
+        self.round = round
+        self.seed = seed
+        self.hyperparameters = hyperparameters
+        values = ", ".join(f"{k} = {v:g}" for k, v in hyperparameters.items())
+        super().__init__(f"training stopped being finite at round {round}, seed {seed} ({values})")

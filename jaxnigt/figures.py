@@ -1,0 +1,124 @@
+"""The figure of a sweep: returns against virtual seconds, and speed-ups over the grid of profiles.
+
+Reads a data set and nothing else. Colours are Okabe and Ito's, which colour-blind readers can tell
+apart, and each method has a line style of its own for readers in grey.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.colors import TwoSlopeNorm
+from matplotlib.figure import Figure
+
+from jaxnigt.sweep.report import best
+
+STYLE = {
+    "rennala_nigt": ("#0072B2", "-", "Rennala NIGT"),
+    "synchronous_nigt": ("#D55E00", "--", "Synchronized NIGT"),
+}
+_OTHERS = ("#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+_BAND = (0.2, 0.8)
+
+
+def style(method: str, label: str, position: int) -> tuple[str, str, str]:
+    """Colour, line style and title of a method, the same in every figure."""
+    if label in STYLE:
+        return STYLE[label]
+    return _OTHERS[position % len(_OTHERS)], STYLE.get(method, ("", "-", ""))[1], label
+
+
+def draw(tree: xr.DataTree, folder: Path) -> list[Path]:
+    """Draw the figure of a sweep as PNG and PDF.
+
+    Args:
+        tree: what `jaxnigt.load` gives.
+        folder: where the files go.
+
+    Returns:
+        Paths of the files.
+    """
+    definition = json.loads(tree.attrs["definition"])
+    labels = [str(label) for label in tree["profiles"]["profile"].values]
+    maps = _maps(tree)
+    with mpl.rc_context({"font.size": 9, "axes.grid": True, "grid.alpha": 0.3, "pdf.fonttype": 42}):
+        columns = max(len(labels), len(maps))
+        rows = 1 + bool(maps)
+        figure = Figure(figsize=(3.4 * columns + 0.4, 3.1 * rows + 0.7), layout="constrained")
+        grid = figure.add_gridspec(rows, columns)
+        shared: Axes | None = None
+        for i, label in enumerate(labels):
+            axes = figure.add_subplot(grid[0, i], sharey=shared)
+            shared = shared or axes
+            _returns(axes, tree, label)
+        handles, names = figure.axes[0].get_legend_handles_labels()
+        figure.legend(handles, names, loc="outside upper center", ncols=len(names), frameon=False)
+        for i, label in enumerate(maps):
+            _speedup(figure, figure.add_subplot(grid[1, i]), tree, label)
+        paths = [folder / f"{definition['name']}.{suffix}" for suffix in ("png", "pdf")]
+        figure.savefig(paths[0], dpi=160)
+        figure.savefig(paths[1], metadata={"CreationDate": None})
+    return paths
+
+
+def _maps(tree: xr.DataTree) -> list[str]:
+    """Methods that have a speed-up to show."""
+    if "grid" not in tree.children:
+        return []
+    grid = tree["grid"]
+    shown = [str(label) for label in grid["method"].values if label != grid.attrs["baseline"]]
+    return [label for label in shown if np.isfinite(grid["speedup"].sel(method=label)).any()]
+
+
+def _title(tree: xr.DataTree, label: str) -> str:
+    position = list(tree["methods"].children).index(label)
+    return style(tree["methods"][label].attrs["method"], label, position)[2]
+
+
+def _returns(axes: Axes, tree: xr.DataTree, profile: str) -> None:
+    """Median and band over seeds of J(theta_t), up to the time that all methods reach."""
+    until = np.inf
+    for position, (label, group) in enumerate(tree["methods"].children.items()):
+        dataset = best(group.to_dataset()).sel(profile=profile)
+        colour, line, title = style(group.attrs["method"], label, position)
+        times = dataset["eval_time"].values
+        low, middle, high = np.quantile(dataset["objective"].values, [_BAND[0], 0.5, _BAND[1]], axis=0)
+        axes.plot(times, middle, line, color=colour, label=title)
+        axes.fill_between(times, low, high, color=colour, alpha=0.2, linewidth=0)
+        if np.isfinite(times[-1]):
+            until = min(until, times[-1])
+    if np.isfinite(until):
+        axes.set_xlim(0, until)
+    axes.axhline(tree.attrs["threshold"], color="0.4", linewidth=0.8, linestyle=":")
+    axes.set_title(str(tree["profiles"]["title"].sel(profile=profile).values))
+    axes.set_xlabel("virtual time [s]")
+    axes.set_ylabel(r"$J(\theta_t)$, mean discounted return")
+
+
+def _speedup(figure: Figure, axes: Axes, tree: xr.DataTree, label: str) -> None:
+    """log2 of the speed-up over heterogeneity and communication, with the line of equal speed."""
+    grid = tree["grid"]
+    values = np.log2(grid["speedup"].sel(method=label).values.T)
+    exponent, scale = grid["exponent"].values, grid["comm_scale"].values
+    reach = max(0.1, float(np.nanmax(np.abs(values))))
+    image = axes.pcolormesh(
+        exponent, scale, values, cmap="PuOr", norm=TwoSlopeNorm(0, -reach, reach), rasterized=True
+    )
+    if np.nanmin(values) < 0 < np.nanmax(values):
+        axes.contour(exponent, scale, values, levels=[0.0], colors="black", linewidths=0.8)
+    if scale.min() > 0 and scale.max() / scale.min() > 100:
+        axes.set_yscale("log")
+    axes.grid(False)
+    bar = figure.colorbar(image, ax=axes)
+    ticks = [t for t in bar.get_ticks() if abs(t) <= reach]
+    bar.set_ticks(ticks, labels=[f"{2**t:.3g}" for t in ticks])
+    bar.set_label(f"time of {_title(tree, grid.attrs['baseline'])} / time")
+    axes.set_title(f"Speed-up of {_title(tree, label)} to the threshold")
+    axes.set_xlabel(r"heterogeneity $p$, $h_i = i^p$ s")
+    power = float(grid.attrs["comm_exponent"])
+    axes.set_ylabel(rf"communication $c$, $\kappa_i = c\, i^{{{power:g}}}$ s")

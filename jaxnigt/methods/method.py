@@ -1,0 +1,96 @@
+"""A method is a collection rule times an update rule."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import optax
+from numpy.typing import ArrayLike
+
+from jaxnigt.clock.types import whole
+from jaxnigt.errors import InputError
+from jaxnigt.methods.collection import Collection
+
+Params = Any
+
+
+def at_params(state: Any, params: Params) -> Params:
+    """The evaluation point of update rules that take gradients at the params themselves."""
+    del state
+    return params
+
+
+@dataclasses.dataclass(frozen=True)
+class Method:
+    """Which trajectories enter a round, and what is done with their weighted sum.
+
+    Attributes:
+        name: how results are labelled.
+        collection: the collection rule, static.
+        update: makes an optax transformation from the hyperparameters; static. It is handed
+            gradients of -J, as optax minimises.
+        init_batch: gradients of the first round, M_init; static.
+        eval_params: (state, params) -> the point at which gradients are taken; static.
+        hyperparameters: the arguments of `update`, numbers or arrays. Arrays are broadcast
+            together, and training runs all their entries at once.
+
+    Example:
+        >>> from jaxnigt.methods import Rennala
+        >>> adam = Method("rennala_adam", Rennala(20), optax.adam, 20,
+        ...               hyperparameters={"learning_rate": [1e-3, 1e-2]})
+        >>> adam.leaf_shape
+        (2,)
+    """
+
+    name: str
+    collection: Collection
+    update: Callable[..., optax.GradientTransformation]
+    init_batch: int
+    eval_params: Callable[[Any, Params], Params] = at_params
+    hyperparameters: Mapping[str, ArrayLike] = dataclasses.field(default_factory=dict, hash=False)
+
+    def __post_init__(self) -> None:
+        whole("init_batch", self.init_batch)
+        self.collection.slots(self.init_batch)
+
+    @property
+    def leaf_shape(self) -> tuple[int, ...]:
+        """Shape of the hyperparameters, broadcast together."""
+        try:
+            return np.broadcast_shapes(*(np.shape(value) for value in self.hyperparameters.values()))
+        except ValueError:
+            shapes = ", ".join(f"{k} {np.shape(v)}" for k, v in self.hyperparameters.items())
+            raise InputError(f"hyperparameters: shapes {shapes} do not broadcast together.") from None
+
+    def leaves(self) -> dict[str, np.ndarray]:
+        """Hyperparameters as f32[A], A runs in the order of `leaf_shape`."""
+        shape = self.leaf_shape
+        return {
+            name: np.broadcast_to(np.asarray(value, np.float32), shape).ravel()
+            for name, value in self.hyperparameters.items()
+        }
+
+    def sizes(self, rounds: int) -> np.ndarray:
+        """Gradients used in each of K rounds, i[K]."""
+        sizes = np.full(rounds, self.collection.batch)
+        sizes[:1] = self.init_batch
+        return sizes
+
+
+def check_stepsize(stepsize: ArrayLike) -> ArrayLike:
+    """Raise InputError unless every stepsize is positive and finite."""
+    values = np.asarray(stepsize)
+    if values.dtype.kind not in "fiu" or not ((values > 0) & np.isfinite(values)).all():
+        raise InputError(f"stepsize: got {stepsize!r}, finite numbers above 0 are allowed.")
+    return stepsize
+
+
+def check_momentum(momentum: ArrayLike) -> ArrayLike:
+    """Raise InputError unless every momentum is in (0, 1]."""
+    values = np.asarray(momentum)
+    if values.dtype.kind not in "fiu" or not ((values > 0) & (values <= 1)).all():
+        raise InputError(f"momentum: got {momentum!r}, numbers in (0, 1] are allowed.")
+    return momentum

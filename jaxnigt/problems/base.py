@@ -1,0 +1,91 @@
+"""What a method needs to know of a problem. A problem has never heard of time."""
+
+from __future__ import annotations
+
+import abc
+from typing import Any, NamedTuple
+
+import jax
+from jaxtyping import Array, Float, Int, Key
+
+Params = Any
+"""A pytree of float arrays."""
+
+
+class Estimate(NamedTuple):
+    """One weighted sum of stochastic gradients, and what was seen on the way.
+
+    Attributes:
+        gradient: pytree like params, sum_b weights_b g(tau_b, params).
+        discounted: f32[B], discounted return of each slot's trajectory.
+        undiscounted: f32[B], undiscounted return.
+        observed: statistics for `Problem.observe`, or None.
+    """
+
+    gradient: Params
+    discounted: Float[Array, " B"]
+    undiscounted: Float[Array, " B"]
+    observed: Any = None
+
+
+class Evaluation(NamedTuple):
+    """J at one point, from trajectories that training never sees.
+
+    Attributes:
+        objective: f32[], mean discounted return.
+        undiscounted: f32[], mean undiscounted return.
+    """
+
+    objective: Float[Array, ""]
+    undiscounted: Float[Array, ""]
+
+
+class Problem(abc.ABC):
+    """A maximisation problem over params, seen through stochastic gradients.
+
+    Problems are hashable by identity, so that jitted code can hold them as static arguments.
+    """
+
+    @abc.abstractmethod
+    def init(self, key: Key[Array, ""]) -> Params:
+        """Draw initial params; the key is consumed."""
+
+    @abc.abstractmethod
+    def estimate(
+        self,
+        params: Params,
+        keys: Key[Array, " B"],
+        workers: Int[Array, " B"],
+        weights: Float[Array, " B"],
+    ) -> Estimate:
+        """Weighted sum of one stochastic gradient a slot.
+
+        Args:
+            params: the point.
+            keys: one key a slot; each is consumed.
+            workers: whose problem each slot samples.
+            weights: weight of each slot; 0 pads.
+        """
+
+    @abc.abstractmethod
+    def evaluate(self, params: Params, keys: Key[Array, " B"]) -> Evaluation:
+        """Estimate J(params) from one trajectory a key; the keys are consumed."""
+
+    def gradient(
+        self,
+        params: Params,
+        keys: Key[Array, " B"],
+        workers: Int[Array, " B"],
+        weights: Float[Array, " B"],
+    ) -> Params:
+        """The gradient of `estimate` alone."""
+        return self.estimate(params, keys, workers, weights).gradient
+
+    def observe(self, params: Params, estimate: Estimate) -> Params:
+        """Params with whatever is learnt by watching, not by gradients; called once a round."""
+        return params
+
+    def dimension(self) -> int:
+        """d, how many numbers a gradient holds."""
+        shapes = jax.eval_shape(self.init, jax.random.key(0))
+        return sum(leaf.size for leaf in jax.tree.leaves(shapes))

@@ -1,0 +1,68 @@
+"""A trace: what a training left behind, before any clock has been applied to it."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from jaxnigt.methods.method import Method
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Trace:
+    """What happened in K rounds of S seeds, for every entry of the leaf hyperparameters.
+
+    Leading axes `...` are the shape of the method's hyperparameters. Rounds count from 0: round k
+    moves theta_k to theta_{k+1}.
+
+    Attributes:
+        method: the method, which also knows the clock's collection rule.
+        eval_rounds: i[E], the rounds t at whose start theta_t was evaluated; 0 is the initial point.
+        objective: f[..., S, E], clean evaluation of J(theta_t), the mean discounted return.
+        undiscounted: f[..., S, E], mean undiscounted return of the same trajectories.
+        batch_discounted: f[..., S, K], mean discounted return of the round's own trajectories,
+            which are sampled at the method's evaluation point.
+        batch_undiscounted: f[..., S, K], likewise undiscounted.
+        gradient_norm: f[..., S, K], norm of the aggregate.
+        direction_norm: f[..., S, K], norm of the momentum d_k (of the update, for rules without one).
+        samples: i[K], trajectories used in round k.
+        params: final theta_K, a pytree with leading axes [..., S].
+        replayable: whether the iterates are the same under every profile.
+        times: f64[..., K] seconds where the schedule was part of the training, else None.
+        seconds: wall-clock time of the training.
+    """
+
+    method: Method
+    eval_rounds: Int[np.ndarray, " E"]
+    objective: Float[np.ndarray, "*leaf S E"]
+    undiscounted: Float[np.ndarray, "*leaf S E"]
+    batch_discounted: Float[np.ndarray, "*leaf S K"]
+    batch_undiscounted: Float[np.ndarray, "*leaf S K"]
+    gradient_norm: Float[np.ndarray, "*leaf S K"]
+    direction_norm: Float[np.ndarray, "*leaf S K"]
+    samples: Int[np.ndarray, " K"]
+    params: Any
+    replayable: bool
+    times: Float[np.ndarray, "*leaf K"] | None = None
+    seconds: float = 0.0
+
+    @property
+    def rounds(self) -> int:
+        """K."""
+        return len(self.samples)
+
+
+def eval_times(
+    end: Float[np.ndarray, "*batch K"], eval_rounds: Int[np.ndarray, " E"]
+) -> Float[np.ndarray, "*batch E"]:
+    """Seconds at which theta_t exists: the end of round t - 1, and 0 for the initial point.
+
+    Args:
+        end: f64[..., K], ends of rounds, as `replay` gives them.
+        eval_rounds: i[E], of a trace.
+    """
+    start = np.concatenate([np.zeros((*end.shape[:-1], 1)), end], axis=-1)
+    return start[..., eval_rounds]
