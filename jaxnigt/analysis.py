@@ -24,7 +24,7 @@ def best_leaf(trace: Trace) -> tuple[int, ...]:
 
 def _final(trace: Trace) -> Float[np.ndarray, "*leaf"]:
     evaluations = trace.objective.shape[-1]
-    return trace.objective[..., -_tenth(evaluations) :].mean(axis=(-2, -1))
+    return np.asarray(trace.objective[..., -_tenth(evaluations) :].mean(axis=(-2, -1)))
 
 
 def improvement(trace: Trace) -> tuple[Float[np.ndarray, "*leaf S"], Float[np.ndarray, "*leaf S"]]:

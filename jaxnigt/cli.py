@@ -57,7 +57,9 @@ def sweep(
 
 
 @app.command()
-def figures(folder: Annotated[Path, typer.Argument(help="A folder written by `jaxnigt sweep`.")]) -> None:
+def figures(
+    folder: Annotated[Path, typer.Argument(help="A folder written by `jaxnigt sweep`.")],
+) -> None:
     """Draw the figure of a sweep again from its data set."""
     from jaxnigt.figures import draw
     from jaxnigt.sweep import load

@@ -27,5 +27,4 @@ def facts() -> dict[str, str]:
         "devices": ", ".join(f"{d.platform}:{d.id} ({d.device_kind})" for d in jax.devices()),
         "clock precision": str(end.dtype),
         "rollout precision": str(jnp.zeros(1).dtype),
-        "compilation cache": str(jax.config.jax_compilation_cache_dir or "set by sweep"),
     }

@@ -8,7 +8,7 @@ class InputError(ValueError):
     """
 
 
-class TrainingDiverged(ArithmeticError):
+class TrainingDiverged(ArithmeticError):  # noqa: N818  (says what happened)
     """Training produced a number that is not finite.
 
     Attributes:

@@ -44,22 +44,20 @@ def draw(tree: xr.DataTree, folder: Path) -> list[Path]:
         Paths of the files.
     """
     definition = json.loads(tree.attrs["definition"])
-    labels = [str(label) for label in tree["profiles"]["profile"].values]
+    labels = [str(label) for label in tree["profiles"].to_dataset()["profile"].values]
     maps = _maps(tree)
     with mpl.rc_context({"font.size": 9, "axes.grid": True, "grid.alpha": 0.3, "pdf.fonttype": 42}):
-        columns = max(len(labels), len(maps))
-        rows = 1 + bool(maps)
-        figure = Figure(figsize=(3.4 * columns + 0.4, 3.1 * rows + 0.7), layout="constrained")
-        grid = figure.add_gridspec(rows, columns)
-        shared: Axes | None = None
-        for i, label in enumerate(labels):
-            axes = figure.add_subplot(grid[0, i], sharey=shared)
-            shared = shared or axes
+        figure = Figure(figsize=(3.2 * len(labels) + 0.6, 6.4 if maps else 3.4), layout="constrained")
+        rows = figure.subfigures(2 if maps else 1, 1, squeeze=False)[:, 0]
+        curves = rows[0].subplots(1, len(labels), sharey=True, squeeze=False)[0]
+        for axes, label in zip(curves, labels, strict=True):
             _returns(axes, tree, label)
-        handles, names = figure.axes[0].get_legend_handles_labels()
-        figure.legend(handles, names, loc="outside upper center", ncols=len(names), frameon=False)
-        for i, label in enumerate(maps):
-            _speedup(figure, figure.add_subplot(grid[1, i]), tree, label)
+        curves[0].set_ylabel(r"$J(\theta_t)$, mean discounted return")
+        handles, names = curves[0].get_legend_handles_labels()
+        rows[0].legend(handles, names, loc="outside upper center", ncols=len(names), frameon=False)
+        if maps:
+            for axes, label in zip(rows[1].subplots(1, len(maps), squeeze=False)[0], maps, strict=True):
+                _speedup(axes, tree, label)
         paths = [folder / f"{definition['name']}.{suffix}" for suffix in ("png", "pdf")]
         figure.savefig(paths[0], dpi=160)
         figure.savefig(paths[1], metadata={"CreationDate": None})
@@ -70,9 +68,9 @@ def _maps(tree: xr.DataTree) -> list[str]:
     """Methods that have a speed-up to show."""
     if "grid" not in tree.children:
         return []
-    grid = tree["grid"]
+    grid = tree["grid"].to_dataset()
     shown = [str(label) for label in grid["method"].values if label != grid.attrs["baseline"]]
-    return [label for label in shown if np.isfinite(grid["speedup"].sel(method=label)).any()]
+    return [label for label in shown if np.isfinite(grid["speedup"].sel({"method": label})).any()]
 
 
 def _title(tree: xr.DataTree, label: str) -> str:
@@ -95,15 +93,14 @@ def _returns(axes: Axes, tree: xr.DataTree, profile: str) -> None:
     if np.isfinite(until):
         axes.set_xlim(0, until)
     axes.axhline(tree.attrs["threshold"], color="0.4", linewidth=0.8, linestyle=":")
-    axes.set_title(str(tree["profiles"]["title"].sel(profile=profile).values))
+    axes.set_title(str(tree["profiles"].to_dataset()["title"].sel(profile=profile).values))
     axes.set_xlabel("virtual time [s]")
-    axes.set_ylabel(r"$J(\theta_t)$, mean discounted return")
 
 
-def _speedup(figure: Figure, axes: Axes, tree: xr.DataTree, label: str) -> None:
+def _speedup(axes: Axes, tree: xr.DataTree, label: str) -> None:
     """log2 of the speed-up over heterogeneity and communication, with the line of equal speed."""
-    grid = tree["grid"]
-    values = np.log2(grid["speedup"].sel(method=label).values.T)
+    grid = tree["grid"].to_dataset()
+    values = np.log2(grid["speedup"].sel({"method": label}).values.T)
     exponent, scale = grid["exponent"].values, grid["comm_scale"].values
     reach = max(0.1, float(np.nanmax(np.abs(values))))
     image = axes.pcolormesh(
@@ -114,7 +111,7 @@ def _speedup(figure: Figure, axes: Axes, tree: xr.DataTree, label: str) -> None:
     if scale.min() > 0 and scale.max() / scale.min() > 100:
         axes.set_yscale("log")
     axes.grid(False)
-    bar = figure.colorbar(image, ax=axes)
+    bar = axes.figure.colorbar(image, ax=axes)
     ticks = [t for t in bar.get_ticks() if abs(t) <= reach]
     bar.set_ticks(ticks, labels=[f"{2**t:.3g}" for t in ticks])
     bar.set_label(f"time of {_title(tree, grid.attrs['baseline'])} / time")

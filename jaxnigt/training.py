@@ -20,8 +20,7 @@ from jaxtyping import Array, Float, Int, Key
 from optax import tree
 
 from jaxnigt.clock.types import whole
-from jaxnigt.environments.brax import quiet
-from jaxnigt.errors import InputError, TrainingDiverged
+from jaxnigt.errors import TrainingDiverged
 from jaxnigt.methods.method import Method
 from jaxnigt.problems.base import Evaluation, Params, Problem
 from jaxnigt.profiles import Profile
@@ -46,12 +45,12 @@ class RunState(NamedTuple):
 
 
 class RoundRecord(NamedTuple):
-    """What one round leaves in the trace."""
+    """What a round leaves in the trace; on the host with axes [rounds, A, S]."""
 
-    batch_discounted: Float[Array, "..."]
-    batch_undiscounted: Float[Array, "..."]
-    gradient_norm: Float[Array, "..."]
-    direction_norm: Float[Array, "..."]
+    batch_discounted: Float[Array | np.ndarray, "..."]
+    batch_undiscounted: Float[Array | np.ndarray, "..."]
+    gradient_norm: Float[Array | np.ndarray, "..."]
+    direction_norm: Float[Array | np.ndarray, "..."]
 
 
 class RunKeys(NamedTuple):
@@ -111,27 +110,26 @@ def train(
     records: list[RoundRecord] = []
     evaluations: list[Evaluation] = []
     done = 0
-    with quiet():
-        state = _initial(problem, rule, leaves, keys)
-        while done < iterations:
-            if done % eval_every == 0:
-                evaluation = _evaluate(problem, state.params, keys.evaluate, done, eval_batch)
-                evaluations.append(jax.tree.map(np.asarray, evaluation))
-            size, until = method.init_batch, 1
-            if done > 0 or size == method.collection.batch:
-                size, until = method.collection.batch, (done // eval_every + 1) * eval_every
-            until = min(until, iterations)
-            slots = jax.tree.map(jnp.asarray, method.collection.slots(size))
-            # A first round of another size is a program of its own, one round long.
-            rounds = 1 if until == 1 else eval_every
-            state, record = _advance(problem, rule, leaves, state, keys, slots, done, until, rounds)
-            record = RoundRecord(*(np.asarray(x)[: until - done] for x in record))
-            _check_finite(record, done, method)
-            records.append(record)
-            done = until
-            if progress is not None:
-                best = max(float(e.objective.mean(axis=-1).max()) for e in evaluations)
-                progress(done, iterations, best)
+    state = _initial(problem, rule, leaves, keys)
+    while done < iterations:
+        if done % eval_every == 0:
+            evaluation = _evaluate(problem, state.params, keys.evaluate, done, eval_batch)
+            evaluations.append(jax.tree.map(np.asarray, evaluation))
+        size, until = method.init_batch, 1
+        if done > 0 or size == method.collection.batch:
+            size, until = method.collection.batch, (done // eval_every + 1) * eval_every
+        until = min(until, iterations)
+        slots = jax.tree.map(jnp.asarray, method.collection.slots(size))
+        # A first round of another size is a program of its own, one round long.
+        rounds = 1 if until == 1 else eval_every
+        state, record = _advance(problem, rule, leaves, state, keys, slots, done, until, rounds)
+        record = _to_host(record, until - done)
+        _check_finite(record, done, method)
+        records.append(record)
+        done = until
+        if progress is not None:
+            best = max(float(e.objective.mean(axis=-1).max()) for e in evaluations)
+            progress(done, iterations, best)
     seconds = time.perf_counter() - begin
     return _trace(method, state.params, records, evaluations, eval_every, seconds)
 
@@ -159,7 +157,7 @@ def _advance(
 ) -> tuple[RunState, RoundRecord]:
     """Advance all runs by `rounds` rounds from round `first`, or up to `until` if that is less.
 
-    Records have axes [rounds, A, S] and are NaN from `until` on.
+    Records are NaN from `until` on.
     """
     workers, weights = slots
     update, eval_params = rule
@@ -217,6 +215,10 @@ def _over_runs(one_run: Callable[..., Any]) -> Callable[..., Any]:
     return mapped
 
 
+def _to_host(record: RoundRecord, rounds: int) -> RoundRecord:
+    return jax.tree.map(lambda x: np.asarray(x)[:rounds], record)
+
+
 def _check_finite(record: RoundRecord, first: int, method: Method) -> None:
     """Raise TrainingDiverged for the first number in [rounds, A, S] that is not finite."""
     steps = (record.gradient_norm, record.direction_norm, record.batch_discounted)
@@ -235,12 +237,12 @@ def _trace(
     eval_every: int,
     seconds: float,
 ) -> Trace:
-    record = RoundRecord(*(np.concatenate(column) for column in zip(*records, strict=True)))
-    evaluation = Evaluation(*(np.stack(column) for column in zip(*evaluations, strict=True)))
+    record = jax.tree.map(lambda *calls: np.concatenate(calls), *records)
+    evaluation = jax.tree.map(lambda *calls: np.stack(calls), *evaluations)
     rounds, _, seeds = record.gradient_norm.shape
     shape = (*method.leaf_shape, seeds)
 
-    def leading(x: np.ndarray) -> np.ndarray:
+    def leading(x: Any) -> np.ndarray:
         return np.moveaxis(x, 0, -1).reshape(*shape, -1)
 
     return Trace(

@@ -1,8 +1,7 @@
 """The virtual clock: who finishes when. It maps a profile and a collection rule to times and counts."""
 
-from jaxnigt.clock.rennala import RESTARTS as rennala_restarts
-from jaxnigt.clock.rennala import rennala
+from jaxnigt.clock.rennala import RESTARTS, rennala
 from jaxnigt.clock.synchronous import synchronous
 from jaxnigt.clock.types import Rounds
 
-__all__ = ["Rounds", "rennala", "rennala_restarts", "synchronous"]
+__all__ = ["RESTARTS", "Rounds", "rennala", "synchronous"]

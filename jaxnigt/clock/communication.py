@@ -18,14 +18,14 @@ def check_round_model(comm_model: str) -> None:
 
 def round_communication(
     comm_model: str,
-    comm: Float64[Array, "*batch n"],
-    live: Bool[Array, "*batch n"],
-    counts: Int[Array, "*batch n"],
-) -> Float64[Array, "*batch"]:
-    """Seconds between the end of collection and the end of the round.
+    comm: Float64[Array, " n"],
+    live: Bool[Array, " n"],
+    counts: Int[Array, " n"],
+) -> Float64[Array, ""]:
+    """Seconds between the end of collection and the end of the round, of one profile.
 
     allreduce: max of kappa_i over all live workers. server: contributors send in parallel, so
     max of kappa_i over workers with counts > 0.
     """
     taking_part = live if comm_model == "allreduce" else counts > 0
-    return jnp.where(taking_part, comm, 0.0).max(axis=-1)
+    return jnp.where(taking_part, comm, 0.0).max()

@@ -7,12 +7,13 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float64, Int64
+from jaxtyping import Array, Float64, Int32, Int64
+from numpy.typing import ArrayLike
 
 from jaxnigt.clock.communication import check_round_model, round_communication
 from jaxnigt.clock.selection import completion, mth_completion
 from jaxnigt.clock.synchronous import ends
-from jaxnigt.clock.types import Rounds, double_precision, per_round, whole
+from jaxnigt.clock.types import Rounds, double_precision, over_profiles, per_round, whole
 from jaxnigt.errors import InputError
 from jaxnigt.profiles import Profile
 
@@ -21,7 +22,7 @@ RESTARTS = ("cancel", "finish")
 
 def rennala(
     profile: Profile,
-    batch: int | np.ndarray,
+    batch: ArrayLike,
     rounds: int,
     *,
     restart: str = "cancel",
@@ -60,61 +61,62 @@ def rennala(
         raise InputError(f"restart: got {restart!r}, allowed are {', '.join(RESTARTS)}.")
     with double_precision():
         if restart == "finish":
-            return _to_host(*_finish(profile.compute, profile.comm, batches, comm_model))
+            kernel = functools.partial(_finish, batches=batches, comm_model=comm_model)
+            end, counts = over_profiles(kernel, profile)
+            return Rounds(end, counts)
+        # Under fixed times all rounds of one size are alike, so one of each is enough.
         sizes, which = np.unique(batches, return_inverse=True)
-        durations, counts = _cancel(profile.compute, profile.comm, sizes, comm_model)
-        counts = np.asarray(counts)
-    # Under fixed times all rounds of one size are alike, so one of each was enough.
-    counts = counts if len(sizes) == 1 else counts[..., which, :]
-    return _to_host(ends(np.asarray(durations), which), counts)
-
-
-def _to_host(end: Array | np.ndarray, counts: Array | np.ndarray) -> Rounds:
-    return Rounds(np.asarray(end), np.asarray(counts).astype(np.int32))
+        kernel = functools.partial(_cancel, sizes=sizes, comm_model=comm_model)
+        durations, counts = over_profiles(kernel, profile)
+    return Rounds(ends(durations, which), counts if len(sizes) == 1 else counts[..., which, :])
 
 
 @functools.partial(jax.jit, static_argnames="comm_model")
 def _cancel(
-    compute: Float64[Array, "*profiles n"],
-    comm: Float64[Array, "*profiles n"],
+    compute: Float64[Array, "P n"],
+    comm: Float64[Array, "P n"],
     sizes: Int64[Array, " u"],
     comm_model: str,
-) -> tuple[Float64[Array, "*profiles u"], Int64[Array, "*profiles u n"]]:
+) -> tuple[Float64[Array, "P u"], Int32[Array, "P u n"]]:
     """Duration and counts of one round of each size, started at time 0."""
-    shape = (*compute.shape[:-1], len(sizes), compute.shape[-1])
-    h = jnp.broadcast_to(compute[..., None, :], shape)
-    zero = jnp.zeros(shape)
-    batch = jnp.broadcast_to(sizes, shape[:-1])
-    found = mth_completion(zero, zero.astype(jnp.int64), h, batch)
-    comm = jnp.broadcast_to(comm[..., None, :], shape)
-    return found.time + round_communication(comm_model, comm, jnp.isfinite(h), found.counts), found.counts
+
+    def one(
+        h: Float64[Array, " n"], kappa: Float64[Array, " n"], batch: Int64[Array, ""]
+    ) -> tuple[Float64[Array, ""], Int32[Array, " n"]]:
+        found = mth_completion(jnp.zeros_like(h), jnp.zeros(h.shape, jnp.int64), h, batch)
+        pause = round_communication(comm_model, kappa, jnp.isfinite(h), found.counts)
+        return found.time + pause, found.counts.astype(jnp.int32)
+
+    return jax.vmap(jax.vmap(one, (None, None, 0)), (0, 0, None))(compute, comm, sizes)
 
 
 @functools.partial(jax.jit, static_argnames="comm_model")
 def _finish(
-    compute: Float64[Array, "*profiles n"],
-    comm: Float64[Array, "*profiles n"],
+    compute: Float64[Array, "P n"],
+    comm: Float64[Array, "P n"],
     batches: Int64[Array, " K"],
     comm_model: str,
-) -> tuple[Float64[Array, "*profiles K"], Int64[Array, "*profiles K n"]]:
+) -> tuple[Float64[Array, "P K"], Int32[Array, "P K n"]]:
     """Rounds in turn: each worker carries where its grid of completions starts and is up to."""
-    live, worker = jnp.isfinite(compute), jnp.arange(compute.shape[-1])
 
-    def one_round(
-        grid: tuple[Array, Array], batch: Int64[Array, ""]
-    ) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
-        start, skip = grid
-        found = mth_completion(start, skip, compute, jnp.broadcast_to(batch, compute.shape[:-1]))
-        pause = round_communication(comm_model, comm, live, found.counts)
-        over = (found.time + pause)[..., None]
-        # Who delivered last is free at once; the others are busy with a gradient that is now stale.
-        delivered = worker == found.worker[..., None]
-        free_at = completion(start, found.position + jnp.where(delivered, 0, 1), compute)
-        waits = (pause[..., None] > 0) & (free_at <= over)
-        skip = jnp.where(waits, 0, found.position + jnp.where(delivered, 0, 1))
-        start = jnp.where(waits, over, start)
-        return (start, skip), (over[..., 0], found.counts)
+    def one(
+        h: Float64[Array, " n"], kappa: Float64[Array, " n"]
+    ) -> tuple[Float64[Array, " K"], Int32[Array, "K n"]]:
+        def one_round(
+            grid: tuple[Array, Array], batch: Int64[Array, ""]
+        ) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
+            start, skip = grid
+            found = mth_completion(start, skip, h, batch)
+            pause = round_communication(comm_model, kappa, jnp.isfinite(h), found.counts)
+            over = found.time + pause
+            # Who delivered last is free at once; the others are busy with a gradient now stale.
+            delivered = jnp.arange(h.shape[0]) == found.worker
+            skip = found.position + jnp.where(delivered, 0, 1)
+            waits = (pause > 0) & (completion(start, skip, h) <= over)
+            grid = (jnp.where(waits, over, start), jnp.where(waits, 0, skip))
+            return grid, (over, found.counts.astype(jnp.int32))
 
-    grid = (jnp.zeros_like(compute), jnp.zeros(compute.shape, jnp.int64))
-    _, (end, counts) = jax.lax.scan(one_round, grid, batches)
-    return jnp.moveaxis(end, 0, -1), jnp.moveaxis(counts, 0, -2)
+        grid = (jnp.zeros_like(h), jnp.zeros(h.shape, jnp.int64))
+        return jax.lax.scan(one_round, grid, batches)[1]
+
+    return jax.vmap(one)(compute, comm)

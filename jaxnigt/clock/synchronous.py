@@ -8,9 +8,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float64
+from numpy.typing import ArrayLike
 
 from jaxnigt.clock.communication import check_round_model
-from jaxnigt.clock.types import Rounds, double_precision, per_round, whole
+from jaxnigt.clock.types import Rounds, double_precision, over_profiles, per_round, whole
 from jaxnigt.profiles import Profile
 
 
@@ -18,7 +19,7 @@ def synchronous(
     profile: Profile,
     rounds: int,
     *,
-    per_worker: int | np.ndarray = 1,
+    per_worker: ArrayLike = 1,
     comm_model: str = "allreduce",
 ) -> Rounds:
     """Rounds in which each worker computes `per_worker` gradients and all wait for the slowest.
@@ -47,8 +48,8 @@ def synchronous(
     check_round_model(comm_model)
     sizes, which = np.unique(per_round("per_worker", per_worker, rounds), return_inverse=True)
     with double_precision():
-        durations = _durations(profile.compute, profile.comm, sizes.astype(float), comm_model)
-        durations = np.asarray(durations)
+        kernel = functools.partial(_durations, sizes=sizes.astype(np.float64), comm_model=comm_model)
+        durations = over_profiles(kernel, profile)
     counts = sizes[which] if len(sizes) > 1 else sizes
     shape = (*profile.shape, len(counts), profile.n)
     counts = np.broadcast_to(counts[:, None].astype(np.int32), shape)
@@ -57,16 +58,19 @@ def synchronous(
 
 @functools.partial(jax.jit, static_argnames="comm_model")
 def _durations(
-    compute: Float64[Array, "*profiles n"],
-    comm: Float64[Array, "*profiles n"],
+    compute: Float64[Array, "P n"],
+    comm: Float64[Array, "P n"],
     sizes: Float64[Array, " u"],
     comm_model: str,
-) -> Float64[Array, "*profiles u"]:
-    work = sizes[:, None] * compute[..., None, :]
-    if comm_model == "server":
-        return (work + comm[..., None, :]).max(axis=-1)
-    slowest_link = jnp.where(jnp.isfinite(compute), comm, 0.0).max(axis=-1)
-    return work.max(axis=-1) + slowest_link[..., None]
+) -> Float64[Array, "P u"]:
+    """Seconds of one round of each size."""
+
+    def one(h: Float64[Array, " n"], kappa: Float64[Array, " n"], size: Array) -> Float64[Array, ""]:
+        if comm_model == "server":
+            return (size * h + kappa).max()
+        return (size * h).max() + jnp.where(jnp.isfinite(h), kappa, 0.0).max()
+
+    return jax.vmap(jax.vmap(one, (None, None, 0)), (0, 0, None))(compute, comm, sizes)
 
 
 def ends(

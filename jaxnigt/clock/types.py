@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import jax
 import numpy as np
 from jaxtyping import Float64, Int32
+from numpy.typing import ArrayLike
 
 from jaxnigt.errors import InputError
+from jaxnigt.profiles import Profile
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -37,6 +40,16 @@ def double_precision() -> Iterator[None]:
         yield
 
 
+def over_profiles(kernel: Callable[..., Any], profile: Profile) -> Any:
+    """Call a kernel of compute and comm f64[P, n] with all profiles; NumPy with their leading axes."""
+    compute, comm = (x.reshape(-1, profile.n) for x in (profile.compute, profile.comm))
+
+    def to_host(x: jax.Array) -> np.ndarray:
+        return np.asarray(x).reshape(*profile.shape, *x.shape[1:])
+
+    return jax.tree.map(to_host, kernel(compute, comm))
+
+
 def whole(name: str, value: object, least: int = 1) -> int:
     """Check that an argument is a whole number of at least `least`."""
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
@@ -44,7 +57,7 @@ def whole(name: str, value: object, least: int = 1) -> int:
     return int(value)
 
 
-def per_round(name: str, value: object, rounds: int) -> np.ndarray:
+def per_round(name: str, value: ArrayLike, rounds: int) -> np.ndarray:
     """Check a whole number that may differ from round to round; i64[K]."""
     if np.ndim(value) == 0:
         return np.full(rounds, whole(name, value))

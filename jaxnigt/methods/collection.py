@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float32, Int32
@@ -14,6 +14,7 @@ from jaxnigt.errors import InputError
 from jaxnigt.profiles import Profile
 
 
+@runtime_checkable
 class Collection(Protocol):
     """What training and replay ask of a collection rule. Rules are hashable.
 
@@ -96,8 +97,8 @@ class Rennala:
 
     def __post_init__(self) -> None:
         whole("batch", self.batch)
-        if self.restart not in clock.rennala_restarts:
-            allowed = ", ".join(clock.rennala_restarts)
+        if self.restart not in clock.RESTARTS:
+            allowed = ", ".join(clock.RESTARTS)
             raise InputError(f"restart: got {self.restart!r}, allowed are {allowed}.")
 
     def slots(self, size: int) -> tuple[Int32[np.ndarray, " B"], Float32[np.ndarray, " B"]]:

@@ -23,7 +23,7 @@ class NIGTState(NamedTuple):
         displacement: pytree like params, theta_t - theta_{t-1}.
     """
 
-    count: Int[Array, ""]
+    count: Int[Array, ""]  # pyright: ignore[reportIncompatibleMethodOverride]
     momentum: Float[Array, ""]
     direction: Params
     displacement: Params
@@ -93,7 +93,7 @@ def nigt(
         count = state.count + 1
         return displacement, NIGTState(count, at(momentum, count), direction, displacement)
 
-    return optax.GradientTransformation(init, update)
+    return optax.GradientTransformation(init, update)  # pyright: ignore[reportArgumentType]
 
 
 def nigt_eval_params(state: Any, params: Params) -> Params:

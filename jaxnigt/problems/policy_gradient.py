@@ -87,7 +87,9 @@ class PolicyGradient(Problem):
         to_go = self.reward_to_go(trajectories.reward)
 
         def surrogate(params: Params) -> Float[Array, ""]:
-            log_density = self._distribution(params, trajectories.observation).log_density(trajectories.u)
+            log_density = self._distribution(params, trajectories.observation).log_density(
+                trajectories.u
+            )
             return jnp.einsum("b,bh,bh->", weights, to_go, log_density)
 
         observed = None
@@ -166,7 +168,7 @@ def _observation_size(env: Env) -> int:
 
 
 def policy_gradient(
-    env: str = "reacher",
+    env: str | Env = "reacher",
     *,
     backend: str = "mjx",
     horizon: int = 50,
@@ -179,8 +181,9 @@ def policy_gradient(
     """Policy gradients on a Brax environment.
 
     Args:
-        env: a name registered with brax, such as "reacher", "hopper" or "humanoid".
-        backend: "mjx", "spring", "positional" or "generalized".
+        env: a name registered with brax, such as "reacher", "hopper" or "humanoid", or a
+            `brax.envs.Env` of your own with a vector of observations and actions in [-1, 1].
+        backend: "mjx", "spring", "positional" or "generalized", for names.
         horizon: H, steps of a trajectory; rewards after termination count 0.
         discount: gamma, in (0, 1].
         policy: a module that maps observations to a Gaussian over u; by default two tanh layers
@@ -203,7 +206,7 @@ def policy_gradient(
         raise InputError(f"discount: got {discount!r}, numbers in (0, 1] are allowed.")
     if discounting not in DISCOUNTING:
         raise InputError(f"discounting: got {discounting!r}, allowed are {', '.join(DISCOUNTING)}.")
-    environment = make(env, backend)
+    environment = make(env, backend) if isinstance(env, str) else env
     policy = policy or GaussianPolicy(environment.action_size)
     return PolicyGradient(
         environment, policy, horizon, discount, discounting, action_scale, normalisation

@@ -63,7 +63,11 @@ def training_units(definition: Definition) -> list[TrainingUnit]:
 
 
 def _method(table: MethodTable, workers: int) -> Method:
-    given: dict[str, Any] = {"init_batch": table.init_batch, "batch": table.batch, "restart": table.restart}
+    given: dict[str, Any] = {
+        "init_batch": table.init_batch,
+        "batch": table.batch,
+        "restart": table.restart,
+    }
     given = {key: value for key, value in given.items() if value is not None}
     if table.name == "synchronous_nigt":
         if "restart" in given:
@@ -129,7 +133,8 @@ def _profile(index: int, table: ProfileTable, definition: Definition, dimension:
         raise InputError(f"{where}.{error}") from None
     if profile.shape or profile.n != definition.workers:
         raise InputError(
-            f"{where}.path: it holds {profile!r}, one profile of workers = {definition.workers} is allowed."
+            f"{where}.path: it holds {profile!r}, one profile of workers = {definition.workers} is "
+            "allowed."
         )
     return profile
 

@@ -19,7 +19,8 @@ def show(tree: xr.DataTree, written: list[Path], console: Console) -> None:
     training, replay = tree.attrs["training_seconds"], tree.attrs["replay_seconds"]
     console.print(
         f"training {training:.1f} s; replay of {tree.attrs['replayed_profiles']:,} profiles for "
-        f"{len(tree['methods'].children)} methods {replay:.2f} s = {100 * replay / training:.2f}% of training"
+        f"{len(tree['methods'].children)} methods {replay:.2f} s = {100 * replay / training:.2f}% of "
+        "training"
     )
     for path in written:
         console.print(f"wrote {path}", soft_wrap=True)
@@ -57,7 +58,7 @@ def _times(tree: xr.DataTree) -> Table:
     title = f"Virtual seconds to J >= {tree.attrs['threshold']:.3g}, median over seeds [s]"
     table = Table(title=title, caption=f"threshold: {tree.attrs['threshold_rule']}")
     table.add_column("method")
-    for label in tree["profiles"]["profile"].values:
+    for label in tree["profiles"].to_dataset()["profile"].values:
         table.add_column(str(label), justify="right")
     for label, group in tree["methods"].children.items():
         times = best(group.to_dataset())["time_to_threshold"].values
@@ -66,9 +67,9 @@ def _times(tree: xr.DataTree) -> Table:
 
 
 def _speedups(tree: xr.DataTree, console: Console) -> None:
-    grid = tree["grid"]
+    grid = tree["grid"].to_dataset()
     for label in grid["method"].values:
-        values = grid["speedup"].sel(method=label).values
+        values = grid["speedup"].sel({"method": label}).values
         if label == grid.attrs["baseline"] or not np.isfinite(values).any():
             continue
         console.print(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -13,21 +12,9 @@ from jaxnigt import analysis
 from jaxnigt.profiles import Profile
 from jaxnigt.replaying import replay, time_to
 from jaxnigt.sweep import plan
-from jaxnigt.sweep.spec import Definition
+from jaxnigt.sweep.spec import Definition, GridTable
 from jaxnigt.sweep.store import provenance, trace_dataset
 from jaxnigt.trace import Trace, eval_times
-
-
-class Replayed(NamedTuple):
-    """Times of one method's rounds.
-
-    Attributes:
-        named: f64[P, K], seconds under the named profiles.
-        grid: f64[..., K], seconds under the grid of profiles, None without one.
-    """
-
-    named: np.ndarray
-    grid: np.ndarray | None
 
 
 def assemble(definition: Definition, traces: dict[str, Trace]) -> xr.DataTree:
@@ -36,14 +23,18 @@ def assemble(definition: Definition, traces: dict[str, Trace]) -> xr.DataTree:
     named = plan.named_profiles(definition, dimension)
     grid = plan.grid_profiles(definition)
     begin = time.perf_counter()
-    replayed = {label: _replay(definition, trace, named, grid) for label, trace in traces.items()}
+    model = definition.comm_model
+    on_named = {label: replay(trace, named, comm_model=model) for label, trace in traces.items()}
+    on_grid = {}
+    if grid is not None:
+        on_grid = {label: replay(trace, grid, comm_model=model) for label, trace in traces.items()}
     seconds = time.perf_counter() - begin
     level = analysis.threshold(list(traces.values()), definition.analysis.threshold)
     groups = {"/profiles": _profiles(definition, named)}
     for label, trace in traces.items():
-        groups[f"/methods/{label}"] = _method(definition, trace, replayed[label], level)
-    if grid is not None:
-        groups["/grid"] = _grid(definition, traces, replayed, level)
+        groups[f"/methods/{label}"] = _method(definition, trace, on_named[label], level)
+    if definition.grid is not None:
+        groups["/grid"] = _grid(definition, definition.grid, traces, on_grid, level)
     attrs = {
         "replay_seconds": seconds,
         "replayed_profiles": math.prod(named.shape) + (0 if grid is None else math.prod(grid.shape)),
@@ -63,24 +54,22 @@ def assemble(definition: Definition, traces: dict[str, Trace]) -> xr.DataTree:
 
 
 def _dimension(trace: Trace) -> int:
-    """d of the trained policy, from the shapes of its final params."""
+    """Parameters of the trained policy, from the shapes of its final params."""
     import jax
 
     leaves = jax.tree.leaves(trace.params["params"])
     return sum(math.prod(leaf.shape[3:]) for leaf in leaves)
 
 
-def _replay(definition: Definition, trace: Trace, named: Profile, grid: Profile | None) -> Replayed:
-    model = definition.comm_model
-    times = None if grid is None else replay(trace, grid, comm_model=model)
-    return Replayed(replay(trace, named, comm_model=model), times)
-
-
 def _profiles(definition: Definition, named: Profile) -> xr.Dataset:
     seconds = {"units": "s"}
     return xr.Dataset(
         {
-            "compute": (("profile", "worker"), named.compute, seconds | {"long_name": "time per gradient"}),
+            "compute": (
+                ("profile", "worker"),
+                named.compute,
+                seconds | {"long_name": "time per gradient"},
+            ),
             "comm": (("profile", "worker"), named.comm, seconds | {"long_name": "communication time"}),
             "title": (("profile",), [table.title or table.label for table in definition.profiles]),
         },
@@ -88,14 +77,14 @@ def _profiles(definition: Definition, named: Profile) -> xr.Dataset:
     )
 
 
-def _method(definition: Definition, trace: Trace, replayed: Replayed, level: float) -> xr.Dataset:
+def _method(definition: Definition, trace: Trace, end: np.ndarray, level: float) -> xr.Dataset:
     dataset = trace_dataset(trace)
     dataset = dataset.assign_coords(profile=[table.label for table in definition.profiles])
-    at_eval = eval_times(replayed.named, trace.eval_rounds)
+    at_eval = eval_times(end, trace.eval_rounds)
     seconds = {"units": "s"}
     dataset["time"] = (
         ("profile", "round"),
-        replayed.named,
+        end,
         seconds | {"long_name": "end of the round"},
     )
     dataset["eval_time"] = (
@@ -117,13 +106,17 @@ def _method(definition: Definition, trace: Trace, replayed: Replayed, level: flo
 
 
 def _grid(
-    definition: Definition, traces: dict[str, Trace], replayed: dict[str, Replayed], level: float
+    definition: Definition,
+    grid: GridTable,
+    traces: dict[str, Trace],
+    ends: dict[str, np.ndarray],
+    level: float,
 ) -> xr.Dataset:
     """Median over seeds of the time to the threshold, and speed-ups against the baseline."""
     axes = plan.grid_axes(definition)
     times = []
     for label, trace in traces.items():
-        at_eval = eval_times(replayed[label].grid, trace.eval_rounds)
+        at_eval = eval_times(ends[label], trace.eval_rounds)
         per_seed = time_to(trace.objective[analysis.best_leaf(trace)], at_eval[..., None, :], level)
         times.append(np.median(per_seed, axis=-1))
     labels = list(traces)
@@ -140,5 +133,8 @@ def _grid(
             "speedup": (dims, speedup, {"units": "1", "long_name": f"time of {baseline} / time"}),
         },
         {"method": labels, **{name: (name, values) for name, values in axes.items()}},
-        {"baseline": baseline, "comm_exponent": definition.grid.comm_exponent if definition.grid else 0.0},
+        {
+            "baseline": baseline,
+            "comm_exponent": grid.comm_exponent,
+        },
     )

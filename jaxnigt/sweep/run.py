@@ -9,7 +9,6 @@ import jax
 import platformdirs
 from rich.console import Console
 
-from jaxnigt.environments.brax import quiet
 from jaxnigt.errors import TrainingDiverged
 from jaxnigt.problems import Problem
 from jaxnigt.sweep import plan, report, store
@@ -66,7 +65,7 @@ def run(definition: Definition, out: Path, console: Console, *, fresh: bool = Fa
 
 def use_compilation_cache() -> None:
     """Keep compiled programs between runs, unless the user has said where or that they be not."""
-    if jax.config.jax_compilation_cache_dir is None and "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         folder = Path(platformdirs.user_cache_dir("jaxnigt")) / "xla"
         jax.config.update("jax_compilation_cache_dir", str(folder))
 
@@ -80,9 +79,7 @@ def _reusable(units: list[plan.TrainingUnit], out: Path) -> dict[str, Trace]:
     return found
 
 
-def _train(
-    definition: Definition, problem: Problem, unit: plan.TrainingUnit, console: Console
-) -> Trace:
+def _train(definition: Definition, problem: Problem, unit: plan.TrainingUnit, console: Console) -> Trace:
     training = definition.training
     runs = len(next(iter(unit.method.leaves().values()))) * training.seeds
     console.print(
@@ -109,6 +106,5 @@ def _finish(definition: Definition, traces: dict[str, Trace], out: Path, console
     if definition.figure:
         from jaxnigt.figures import draw
 
-        with quiet():
-            written += draw(tree, out)
+        written += draw(tree, out)
     report.show(tree, written, console)

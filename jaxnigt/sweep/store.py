@@ -68,15 +68,16 @@ def provenance(definition: Definition) -> dict[str, str]:
 
 def _git_commit() -> str:
     """Commit of the sources where they are a git checkout, with a mark if they were changed."""
-    here = Path(__file__).parent
     with contextlib.suppress(OSError, subprocess.SubprocessError):
-        run = ["git", "-C", str(here)]
-        subprocess.run([*run, "ls-files", "--error-unmatch", "store.py"], check=True, capture_output=True)
-        text = {"check": True, "capture_output": True, "text": True}
-        commit = subprocess.run([*run, "rev-parse", "HEAD"], **text).stdout.strip()
-        dirty = subprocess.run([*run, "status", "--porcelain", "--", ".."], **text).stdout.strip()
-        return commit + ("-modified" if dirty else "")
+        _git("ls-files", "--error-unmatch", "store.py")
+        dirty = _git("status", "--porcelain", "--", "..")
+        return _git("rev-parse", "HEAD") + ("-modified" if dirty else "")
     return "unknown"
+
+
+def _git(*arguments: str) -> str:
+    command = ["git", "-C", str(Path(__file__).parent), *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
 
 def trace_dataset(trace: Trace) -> xr.Dataset:

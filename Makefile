@@ -1,0 +1,44 @@
+# jaxnigt: `make` lists the targets. Everything installs itself into .venv first.
+
+PYTHON ?= python3.11
+SWEEP ?= quickstart
+ACCELERATOR ?= $(shell if command -v nvidia-smi >/dev/null 2>&1; then echo cuda; \
+	elif [ -e /dev/accel0 ] || [ -n "$$TPU_NAME" ]; then echo tpu; else echo cpu; fi)
+EXTRAS = $(if $(filter cpu,$(ACCELERATOR)),,[$(ACCELERATOR)])
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed-$(ACCELERATOR)
+
+.DEFAULT_GOAL := help
+.PHONY: help sweep figures test lint clean
+
+help: ## list the targets
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+$(STAMP): pyproject.toml constraints.txt
+	@case "$(ACCELERATOR)" in cpu|cuda|tpu) ;; \
+	  *) echo "ACCELERATOR: got '$(ACCELERATOR)', allowed are cpu, cuda, tpu." >&2; exit 2;; esac
+	@echo "accelerator: $(ACCELERATOR)"
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".$(EXTRAS)" --group dev
+	@touch $@
+
+sweep: $(STAMP) ## run sweeps/$(SWEEP).toml; SWEEP=name picks another, ACCELERATOR=cpu|cuda|tpu the hardware
+	@echo "accelerator: $(ACCELERATOR)"
+	$(BIN)/jaxnigt sweep sweeps/$(SWEEP).toml
+
+figures: $(STAMP) ## draw the figures again from results/$(SWEEP)
+	$(BIN)/jaxnigt figures results/$(SWEEP)
+
+test: $(STAMP) ## run the tests
+	$(BIN)/python -m pytest
+
+lint: $(STAMP) ## check style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+
+clean: ## remove what was installed and built; results stay
+	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .hypothesis *.egg-info

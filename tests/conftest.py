@@ -1,0 +1,35 @@
+"""Strict settings for our own code, and a small environment with a known answer."""
+
+import jax
+import matplotlib as mpl
+import pytest
+
+from jaxnigt.sweep.run import use_compilation_cache
+
+mpl.use("Agg")
+# Compiled programs are shared between tests of one run and between runs.
+use_compilation_cache()
+
+
+@pytest.fixture(autouse=True)
+def _strict(request):
+    """No silent promotion of ranks or dtypes, except around physics that does it itself."""
+    if "loose" in request.keywords:
+        yield
+        return
+    with jax.numpy_rank_promotion("raise"), jax.numpy_dtype_promotion("strict"):
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _line_environment():
+    """The environment `line` of tests.line, by name, as a user would register one."""
+    from jaxnigt.environments.brax import quiet
+
+    with quiet():
+        from brax import envs
+    from tests.line import Line
+
+    envs.register_environment("line", Line)
+    yield
+    del envs._envs["line"]

@@ -1,0 +1,259 @@
+"""Sweeps from the command line, in this process, on the small environment `line`."""
+
+import sys
+
+import matplotlib.image
+import numpy as np
+import pytest
+import xarray as xr
+
+import jaxnigt as jn
+from jaxnigt import cli, training
+from jaxnigt.sweep import plan, spec, store
+from tests.test_package import ROOT
+
+DEFINITION = """
+name = "small"
+workers = 4
+
+[problem]
+environment = "line"
+horizon = 2
+discount = 0.9
+
+[training]
+seeds = 2
+eval_every = 5
+eval_batch = 64
+
+[[methods]]
+name = "synchronous_nigt"
+iterations = 40
+stepsize = [0.01, 0.03]
+momentum = 0.5
+
+[[methods]]
+name = "rennala_nigt"
+batch = 8
+iterations = 30
+stepsize = [0.01, 0.03]
+momentum = 0.5
+
+[[profiles]]
+label = "equal"
+family = "equal"
+
+[[profiles]]
+label = "slow"
+title = "h = κ = √i"
+family = "power_law"
+exponent = 0.5
+comm_exponent = 0.5
+comm_scale = { dimension_power = 0.25 }
+
+[grid]
+exponent = { start = 0.0, stop = 2.0, num = 5 }
+comm_scale = { start = 0.01, stop = 10.0, num = 4, spacing = "log" }
+
+[analysis]
+threshold = 0.5
+baseline = "synchronous_nigt"
+"""
+
+
+def run(capsys, monkeypatch, *arguments):
+    """Exit status, output and errors of `jaxnigt ...`."""
+    monkeypatch.setattr(sys, "argv", ["jaxnigt", *map(str, arguments)])
+    with pytest.raises(SystemExit) as stopped:
+        cli.main()
+    captured = capsys.readouterr()
+    return stopped.value.code or 0, captured.out, captured.err
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory):
+    """A finished sweep: its folder and definition file."""
+    folder = tmp_path_factory.mktemp("swept")
+    path = folder / "small.toml"
+    path.write_text(DEFINITION)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["jaxnigt", "sweep", str(path), "--out", str(folder / "out")])
+        with pytest.raises(SystemExit) as stopped:
+            cli.main()
+    assert not stopped.value.code
+    return folder / "out", path
+
+
+def test_the_data_set_is_labelled_and_knows_its_definition(swept):
+    tree = jn.load(swept[0])
+    assert spec.parse(__import__("json").loads(tree.attrs["definition"])) == spec.read(swept[1])
+    for name in ("versions", "device", "git_commit", "created", "jaxnigt", "threshold_rule"):
+        assert tree.attrs[name]
+    rennala = tree["methods/rennala_nigt"].to_dataset()
+    assert rennala["objective"].dims == ("stepsize", "momentum", "seed", "evaluation")
+    assert rennala["gradient_norm"].sizes == {"stepsize": 2, "momentum": 1, "seed": 2, "round": 30}
+    assert rennala["time"].attrs["units"] == "s"
+    assert all("units" in rennala[name].attrs for name in rennala.data_vars)
+    assert (rennala["last_tenth"] > rennala["first_tenth"]).all()
+    grid = tree["grid"].to_dataset()
+    assert grid["speedup"].dims == ("method", "exponent", "comm_scale")
+    np.testing.assert_array_equal(grid["speedup"].sel({"method": "synchronous_nigt"}), 1.0)
+
+
+def test_stored_times_are_those_of_the_clock(swept):
+    definition = spec.read(swept[1])
+    tree = jn.load(swept[0])
+    named = plan.named_profiles(definition, int(tree.attrs["parameters"]))
+    stored = tree["methods/rennala_nigt"].to_dataset()
+    np.testing.assert_array_equal(stored["time"], jn.clock.rennala(named, 8, 30).end)
+    profiles = tree["profiles"].to_dataset()
+    dimension = float(tree.attrs["parameters"])
+    np.testing.assert_allclose(
+        profiles["comm"].sel(profile="slow"), np.sqrt(np.arange(1, 5)) * dimension**0.25
+    )
+
+
+def test_a_trace_survives_its_file(swept):
+    (unit, *_) = plan.training_units(spec.read(swept[1]))
+    dataset = store.read(swept[0] / "units" / unit.filename)
+    again = store.trace_dataset(store.dataset_trace(dataset, unit.method))
+    xr.testing.assert_identical(again, dataset)
+
+
+def test_running_again_reuses_everything_and_trains_nothing(swept, capsys, monkeypatch):
+    monkeypatch.setattr(training, "_advance", None)
+    status, out, _ = run(capsys, monkeypatch, "sweep", swept[1], "--out", swept[0])
+    assert status == 0
+    assert out.count("reused") == 2
+    assert "results.nc" in out
+
+
+def test_a_changed_definition_trains_only_what_changed(swept, capsys, monkeypatch, tmp_path):
+    path = tmp_path / "small.toml"
+    path.write_text(DEFINITION.replace("iterations = 30", "iterations = 35"))
+    status, out, _ = run(capsys, monkeypatch, "sweep", path, "--out", swept[0])
+    assert status == 0
+    assert "synchronous_nigt: reused" in out
+    assert "rennala_nigt: training" in out
+    assert "round 35/35" in out
+
+
+def test_the_figure_is_drawn_and_follows_the_data(swept, tmp_path):
+    from jaxnigt.figures import draw
+
+    tree = jn.load(swept[0])
+    png, pdf = draw(tree, tmp_path)
+    image = matplotlib.image.imread(png)
+    assert image.std() > 0.05
+    assert pdf.read_bytes().startswith(b"%PDF")
+    tree["methods/rennala_nigt"]["objective"] = tree["methods/rennala_nigt"]["objective"] - 1.0
+    changed = matplotlib.image.imread(draw(tree, tmp_path)[0])
+    assert image.shape != changed.shape or (image != changed).any()
+
+
+def test_figures_command(swept, capsys, monkeypatch):
+    status, out, _ = run(capsys, monkeypatch, "figures", swept[0])
+    assert status == 0
+    assert out.count("wrote") == 2
+
+
+def test_a_nan_stops_its_unit_and_the_others_go_on(capsys, monkeypatch, tmp_path):
+    path = tmp_path / "small.toml"
+    path.write_text(DEFINITION.replace("stepsize = [0.01, 0.03]", "stepsize = [0.01, 3e38]", 1))
+    status, out, _ = run(capsys, monkeypatch, "sweep", path, "--out", tmp_path / "out")
+    assert status == 1
+    assert "failed: synchronous_nigt: training stopped being finite at round" in out
+    assert "seed 0 (stepsize = 3e+38" in out
+    assert list(jn.load(tmp_path / "out")["methods"].children) == ["rennala_nigt"]
+    assert len(list((tmp_path / "out" / "units").iterdir())) == 1
+
+
+CSV = 'label = "equal"\nfamily = "from_csv"\npath = "{path}"'
+BAD = [
+    ("workers = 4", "wrokers = 4", "unknown key 'wrokers', allowed are name, description, workers"),
+    ("horizon = 2", "horizn = 2", "problem: unknown key 'horizn', allowed are environment"),
+    ("batch = 8", "batch = -8", "methods.1.batch: got -8, a whole number of at least 1"),
+    ("batch = 8", 'batch = "all"', "methods.1.batch: got 'all', input should be a valid integer"),
+    ("momentum = 0.5", "momentum = 0.0", "methods.0.momentum: got .* numbers in \\(0, 1\\] are allowed"),
+    ("momentum = 0.5", "momentum = 1.5", "methods.0.momentum: got .* numbers in \\(0, 1\\] are allowed"),
+    ("stepsize = [0.01, 0.03]", "stepsize = []", "methods.0.stepsize: an empty list"),
+    ('name = "rennala_nigt"', 'name = "renala"', "methods.1.name: got 'renala', input should be"),
+    ('"line"', '"lime"', "problem.environment: got 'lime', allowed are ant, fast"),
+    ('"line"', '"reacher"\nbackend = "bullet"', "problem.backend: got 'bullet', allowed are mjx"),
+    ("horizon = 2", "horizon = 0", "problem.horizon: got 0"),
+    ("discount = 0.9", "discount = 2.0", "problem.discount: got 2.0, numbers in \\(0, 1\\]"),
+    ('family = "equal"', 'family = "equal"\ncompute = inf', "profiles.0.compute: .*no live worker"),
+    (
+        'family = "equal"',
+        'family = "equal"\nexponent = 1.0',
+        "profiles.0.exponent: family 'equal' allows",
+    ),
+    ("exponent = 0.5\ncomm_exp", "comm_exp", "profiles.1.exponent: this key is missing"),
+    ('baseline = "synchronous_nigt"', 'baseline = "none"', "analysis.baseline: got 'none', allowed are"),
+    ("start = 0.01", "start = 0.0", "grid.comm_scale: spacing 'log' allows start and stop above 0"),
+    (
+        "threshold = 0.5",
+        "threshold = 0.0",
+        "analysis.threshold: got 0.0, input should be greater than 0",
+    ),
+    ("workers = 4", 'workers = 4\ncomm_model = "ring"', "comm_model: got 'ring', allowed are allreduce"),
+    ('label = "slow"', 'label = "equal"', "profiles: label 'equal' stands twice"),
+    ('name = "small"', "name = ", "is not valid TOML"),
+    ('label = "equal"\nfamily = "equal"', CSV, "column 'comm' is missing"),
+]
+
+
+@pytest.mark.parametrize(("old", "new", "words"), BAD)
+def test_bad_input_is_one_sentence_and_writes_nothing(capsys, monkeypatch, tmp_path, old, new, words):
+    (tmp_path / "workers.csv").write_text("compute\n1\n1\n1\n1\n")
+    path = tmp_path / "small.toml"
+    assert old in DEFINITION
+    path.write_text(
+        DEFINITION.replace(old, new.format(path=tmp_path / "workers.csv") if new is CSV else new, 1)
+    )
+    status, out, err = run(capsys, monkeypatch, "sweep", path, "--out", tmp_path / "out")
+    assert status == 2
+    assert out == ""
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1
+    import re
+
+    assert re.search(words, err), err
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_unwritable_folder(capsys, monkeypatch, tmp_path):
+    path = tmp_path / "small.toml"
+    path.write_text(DEFINITION)
+    status, out, err = run(capsys, monkeypatch, "sweep", path, "--out", path / "out")
+    assert (status, out) == (2, "")
+    assert (
+        err
+        == f"error: out: {path / 'out'} cannot be written to ({path} is not a folder), a writable folder is needed.\n"
+    )
+
+
+def test_a_missing_definition(capsys, monkeypatch, tmp_path):
+    status, out, err = run(capsys, monkeypatch, "sweep", tmp_path / "none.toml")
+    assert (status, out) == (2, "")
+    assert "none.toml cannot be read: No such file or directory." in err
+
+
+def test_results_that_are_not_there(tmp_path):
+    with pytest.raises(jn.InputError, match="results.nc cannot be read"):
+        jn.load(tmp_path)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "sweeps").glob("*.toml")), ids=lambda p: p.stem)
+def test_every_definition_builds(path):
+    definition = spec.read(path)
+    assert definition.name == path.stem
+    assert plan.check(definition)
+    assert plan.problem(definition).dimension() > 0
+
+
+def test_doctor(capsys, monkeypatch):
+    status, out, _ = run(capsys, monkeypatch, "doctor")
+    assert status == 0
+    assert "clock precision         float64" in out
+    assert "rollout precision       float32" in out

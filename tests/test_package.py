@@ -1,0 +1,49 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import jaxnigt as jn
+
+ROOT = Path(__file__).parent.parent
+
+
+def test_the_command_line_does_not_load_jax():
+    code = "import sys, jaxnigt.cli; print([m for m in ('jax', 'brax', 'numpy') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("name", jn.__all__)
+def test_public_names_are_there_and_documented(name):
+    assert getattr(jn, name).__doc__
+
+
+def test_public_functions_are_not_hidden_by_modules():
+    """Importing every module must leave jn.train and jn.replay what they are."""
+    code = (
+        "import jaxnigt, pkgutil, importlib\n"
+        "for m in pkgutil.walk_packages(jaxnigt.__path__, 'jaxnigt.'):\n"
+        "    importlib.import_module(m.name)\n"
+        "print(all(callable(getattr(jaxnigt, n)) for n in ('train', 'replay', 'time_to', 'nigt', 'load')))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "True"
+
+
+def test_unknown_names_are_errors():
+    with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
+        _ = jn.nothing
+
+
+def test_importing_and_building_an_environment_prints_nothing():
+    code = "import jaxnigt as jn; jn.problems.policy_gradient('reacher').dimension()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == ""
+    assert done.stderr == ""
+
+
+def test_constraints_name_versions_and_nothing_else():
+    for line in (ROOT / "constraints.txt").read_text().splitlines():
+        assert line.startswith("#") or (line.count("==") == 1 and "/" not in line and "@" not in line)
