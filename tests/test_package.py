@@ -26,7 +26,8 @@ def test_public_functions_are_not_hidden_by_modules():
         "import jaxnigt, pkgutil, importlib\n"
         "for m in pkgutil.walk_packages(jaxnigt.__path__, 'jaxnigt.'):\n"
         "    importlib.import_module(m.name)\n"
-        "print(all(callable(getattr(jaxnigt, n)) for n in ('train', 'replay', 'time_to', 'nigt', 'load')))"
+        "names = ('train', 'replay', 'time_to', 'nigt', 'load')\n"
+        "print(all(callable(getattr(jaxnigt, name)) for name in names))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "True"

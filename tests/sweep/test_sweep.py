@@ -1,5 +1,7 @@
 """Sweeps from the command line, in this process, on the small environment `line`."""
 
+import json
+import re
 import sys
 
 import matplotlib.image
@@ -86,7 +88,7 @@ def swept(tmp_path_factory):
 
 def test_the_data_set_is_labelled_and_knows_its_definition(swept):
     tree = jn.load(swept[0])
-    assert spec.parse(__import__("json").loads(tree.attrs["definition"])) == spec.read(swept[1])
+    assert spec.parse(json.loads(tree.attrs["definition"])) == spec.read(swept[1])
     for name in ("versions", "device", "git_commit", "created", "jaxnigt", "threshold_rule"):
         assert tree.attrs[name]
     rennala = tree["methods/rennala_nigt"].to_dataset()
@@ -216,8 +218,6 @@ def test_bad_input_is_one_sentence_and_writes_nothing(capsys, monkeypatch, tmp_p
     assert out == ""
     assert err.startswith("error: ")
     assert err.count("\n") == 1
-    import re
-
     assert re.search(words, err), err
     assert not (tmp_path / "out").exists()
 
@@ -227,10 +227,7 @@ def test_an_unwritable_folder(capsys, monkeypatch, tmp_path):
     path.write_text(DEFINITION)
     status, out, err = run(capsys, monkeypatch, "sweep", path, "--out", path / "out")
     assert (status, out) == (2, "")
-    assert (
-        err
-        == f"error: out: {path / 'out'} cannot be written to ({path} is not a folder), a writable folder is needed.\n"
-    )
+    assert err.startswith(f"error: out: {path / 'out'} cannot be written to ({path} is not a folder)")
 
 
 def test_a_missing_definition(capsys, monkeypatch, tmp_path):
@@ -240,10 +237,11 @@ def test_a_missing_definition(capsys, monkeypatch, tmp_path):
 
 
 def test_results_that_are_not_there(tmp_path):
-    with pytest.raises(jn.InputError, match="results.nc cannot be read"):
+    with pytest.raises(jn.InputError, match=r"results\.nc cannot be read"):
         jn.load(tmp_path)
 
 
+@pytest.mark.loose
 @pytest.mark.parametrize("path", sorted((ROOT / "sweeps").glob("*.toml")), ids=lambda p: p.stem)
 def test_every_definition_builds(path):
     definition = spec.read(path)
