@@ -11,7 +11,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed-$(ACCELERATOR)
 
 .DEFAULT_GOAL := help
-.PHONY: help sweep figures test lint clean
+.PHONY: help sweep figures notebooks bench test lint clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -31,6 +31,14 @@ sweep: $(STAMP) ## run sweeps/$(SWEEP).toml; SWEEP=name picks another, ACCELERAT
 
 figures: $(STAMP) ## draw the figures again from results/$(SWEEP)
 	$(BIN)/jaxnigt figures results/$(SWEEP)
+
+notebooks: $(STAMP) ## run the bound-check notebooks in theory/
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[notebooks]"
+	$(BIN)/python -m pytest -p no:cacheprovider --nbmake --overwrite theory
+
+bench: $(STAMP) ## time jaxnigt against what one would write without it; BENCH=name picks one
+	@for b in $(or $(BENCH),$(basename $(notdir $(wildcard benchmarks/*.py)))); do \
+	  $(BIN)/python benchmarks/$$b.py || exit 1; done
 
 test: $(STAMP) ## run the tests
 	$(BIN)/python -m pytest

@@ -11,8 +11,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from jaxnigt import clock, environments, methods, policies, problems, profiles
-    from jaxnigt.errors import InputError, TrainingDiverged
+    from jaxnigt import bounds, clock, environments, methods, policies, problems, profiles
+    from jaxnigt.errors import InputError, InvariantError, TrainingDiverged
     from jaxnigt.methods import Method, nigt, nigt_eval_params
     from jaxnigt.profiles import Profile
     from jaxnigt.replaying import replay, time_to
@@ -24,10 +24,12 @@ __version__ = "0.1.0"
 
 __all__ = [
     "InputError",
+    "InvariantError",
     "Method",
     "Profile",
     "Trace",
     "TrainingDiverged",
+    "bounds",
     "clock",
     "environments",
     "eval_times",
@@ -43,9 +45,10 @@ __all__ = [
     "train",
 ]
 
-_MODULES = ("clock", "environments", "methods", "policies", "problems", "profiles")
+_MODULES = ("bounds", "clock", "environments", "methods", "policies", "problems", "profiles")
 _HOME = {
     "InputError": "errors",
+    "InvariantError": "errors",
     "Method": "methods",
     "Profile": "profiles",
     "Trace": "trace",

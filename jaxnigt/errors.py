@@ -23,3 +23,11 @@ class TrainingDiverged(ArithmeticError):  # noqa: N818  (says what happened)
         self.hyperparameters = hyperparameters
         values = ", ".join(f"{k} = {v:g}" for k, v in hyperparameters.items())
         super().__init__(f"training stopped being finite at round {round}, seed {seed} ({values})")
+
+
+class InvariantError(AssertionError):
+    """A clock result that no clock can have produced; names the first broken invariant."""
+
+    def __init__(self, invariant: str, where: str):
+        self.invariant = invariant
+        super().__init__(f"clock invariant broken: {invariant}, first at {where}")

@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Float, Float64
+from jaxtyping import Array, Float, Float64, Key
 from numpy.typing import ArrayLike
 
+from jaxnigt.clock import verify
 from jaxnigt.errors import InputError
 from jaxnigt.profiles import Profile
 from jaxnigt.trace import Trace
 
 
 def replay(
-    trace: Trace, profile: Profile, *, comm_model: str = "allreduce"
+    trace: Trace,
+    profile: Profile,
+    *,
+    key: int | Key[Array, ""] | None = None,
+    comm_model: str = "allreduce",
 ) -> Float64[np.ndarray, "*profiles K"]:
     """Seconds at which each round of a trace is over under each profile.
 
     Args:
         trace: of a method whose iterates do not depend on the clock.
         profile: times of n workers; leading axes are profiles.
+        key: for random times; consumed.
         comm_model: model of the network, as in `jaxnigt.clock`.
 
     Returns:
@@ -26,7 +32,8 @@ def replay(
 
     Raises:
         InputError: a trace whose schedule was part of its training, a profile with the wrong
-            number of workers, or an unknown communication model.
+            number of workers, an unknown communication model, or random times without a key.
+        InvariantError: the clock contradicts itself; every result is verified.
     """
     if not trace.replayable:
         raise InputError(
@@ -34,7 +41,9 @@ def replay(
             "another, only traces with replayable = True can."
         )
     sizes = trace.method.sizes(trace.rounds)
-    return trace.method.collection.rounds(profile, sizes, comm_model=comm_model).end
+    rounds = trace.method.collection.rounds(profile, sizes, key=key, comm_model=comm_model)
+    verify(rounds, profile)
+    return rounds.end
 
 
 def time_to(values: ArrayLike, times: ArrayLike, threshold: ArrayLike) -> Float[np.ndarray, "..."]:

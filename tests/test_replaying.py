@@ -29,7 +29,7 @@ def test_replay_is_the_clock_round_by_round(traces, comm_model):
     for p in range(5):
         compute, comm = PROFILE.compute[p].tolist(), PROFILE.comm[p].tolist()
         rounds = [
-            reference.rennala(compute, comm, size, 1, "cancel", comm_model)[0][0]
+            reference.rounds("rennala", compute, comm, [size], comm_model=comm_model)[0][0]
             for size in [9, 6, 6, 6, 6, 6, 6]
         ]
         np.testing.assert_allclose(ends[p], np.cumsum(rounds), rtol=1e-9)
@@ -39,7 +39,7 @@ def test_replay_with_the_finish_rule(traces):
     ends = jn.replay(traces["finish"], PROFILE)
     for p in range(5):
         compute, comm = PROFILE.compute[p].tolist(), PROFILE.comm[p].tolist()
-        expected = reference.rennala(compute, comm, 6, 7, "finish", "allreduce")[0]
+        expected = reference.rounds("rennala", compute, comm, [6] * 7, restart="finish")[0]
         np.testing.assert_allclose(ends[p], expected, rtol=1e-9)
 
 
@@ -59,6 +59,15 @@ def test_a_schedule_dependent_trace_is_refused(traces):
     scheduled = dataclasses.replace(traces["cancel"], replayable=False)
     with pytest.raises(jn.InputError, match="was trained with one schedule and cannot be replayed"):
         jn.replay(scheduled, PROFILE)
+
+
+def test_replay_under_random_times(traces):
+    noisy = PROFILE.replace(noise="exponential")
+    np.testing.assert_array_equal(
+        jn.replay(traces["cancel"], noisy, key=3), jn.replay(traces["cancel"], noisy, key=3)
+    )
+    with pytest.raises(jn.InputError, match="key: random times need"):
+        jn.replay(traces["cancel"], noisy)
 
 
 def test_eval_times_are_when_the_point_exists():

@@ -1,17 +1,13 @@
-"""Synchronous rounds: every worker delivers, the slowest decides."""
+"""Synchronous and m-synchronous rounds: one gradient from each worker, or from each of the first m."""
 
 from __future__ import annotations
 
-import functools
-
-import jax
-import jax.numpy as jnp
-import numpy as np
-from jaxtyping import Array, Float64
+from jaxtyping import Array, Key
 from numpy.typing import ArrayLike
 
-from jaxnigt.clock.communication import check_round_model
-from jaxnigt.clock.types import Rounds, double_precision, over_profiles, per_round, whole
+from jaxnigt.clock.rounds import run_rounds
+from jaxnigt.clock.types import Rounds, per_round, whole
+from jaxnigt.errors import InputError
 from jaxnigt.profiles import Profile
 
 
@@ -20,6 +16,7 @@ def synchronous(
     rounds: int,
     *,
     per_worker: ArrayLike = 1,
+    key: int | Key[Array, ""] | None = None,
     comm_model: str = "allreduce",
 ) -> Rounds:
     """Rounds in which each worker computes `per_worker` gradients and all wait for the slowest.
@@ -30,56 +27,56 @@ def synchronous(
         profile: times of n workers; leading axes are profiles.
         rounds: K, how many rounds.
         per_worker: gradients of each worker in a round, one number or i[K].
-        comm_model: "allreduce" adds max_i kappa_i over live workers; "server" ends at
-            max_i (per_worker h_i + kappa_i).
+        key: for random times; consumed.
+        comm_model: "allreduce" adds max_i kappa_i over live workers; "server" and "gather" end at
+            max_i (per_worker h_i + kappa_i); "serial" adds the sum of kappa_i.
 
     Returns:
         Rounds with end f64[..., K] and counts i32[..., K or 1, n].
 
     Raises:
-        InputError: a count below 1 or an unknown communication model.
+        InputError: a count below 1, an unknown communication model, or random times without a key.
 
     Example:
         >>> from jaxnigt.profiles import power_law
         >>> synchronous(power_law(4, 0.5, comm_scale=1.0), rounds=3).end
         array([3., 6., 9.])
     """
-    rounds = whole("rounds", rounds)
-    check_round_model(comm_model)
-    sizes, which = np.unique(per_round("per_worker", per_worker, rounds), return_inverse=True)
-    with double_precision():
-        kernel = functools.partial(_durations, sizes=sizes.astype(np.float64), comm_model=comm_model)
-        durations = over_profiles(kernel, profile)
-    counts = sizes[which] if len(sizes) > 1 else sizes
-    shape = (*profile.shape, len(counts), profile.n)
-    counts = np.broadcast_to(counts[:, None].astype(np.int32), shape)
-    return Rounds(ends(durations, which), counts)
+    sizes = per_round("per_worker", per_worker, whole("rounds", rounds))
+    return run_rounds("synchronous", profile, sizes, key=key, comm_model=comm_model)
 
 
-@functools.partial(jax.jit, static_argnames="comm_model")
-def _durations(
-    compute: Float64[Array, "P n"],
-    comm: Float64[Array, "P n"],
-    sizes: Float64[Array, " u"],
-    comm_model: str,
-) -> Float64[Array, "P u"]:
-    """Seconds of one round of each size."""
+def m_synchronous(
+    profile: Profile,
+    m: int,
+    rounds: int,
+    *,
+    key: int | Key[Array, ""] | None = None,
+    comm_model: str = "allreduce",
+) -> Rounds:
+    """Rounds that end with the first gradient of each of the m first workers; the rest is dropped.
 
-    def one(h: Float64[Array, " n"], kappa: Float64[Array, " n"], size: Array) -> Float64[Array, ""]:
-        if comm_model == "server":
-            return (size * h + kappa).max()
-        return (size * h).max() + jnp.where(jnp.isfinite(h), kappa, 0.0).max()
+    Source: m-Synchronous SGD (Begunov and Tyurin, arXiv 2602.03802).
 
-    return jax.vmap(jax.vmap(one, (None, None, 0)), (0, 0, None))(compute, comm, sizes)
+    Args:
+        profile: times of n workers; leading axes are profiles.
+        m: workers that a round waits for, 1 to n.
+        rounds: K, how many rounds.
+        key: for random times; consumed.
+        comm_model: as for `synchronous`, with the m contributors in place of all workers.
 
+    Returns:
+        Rounds with end f64[..., K] and counts i32[..., K or 1, n] of zeros and ones.
 
-def ends(
-    durations: Float64[np.ndarray, "*profiles u"], which: np.ndarray
-) -> Float64[np.ndarray, "*profiles K"]:
-    """Ends of rounds that restart everyone, from the durations of their u kinds.
+    Raises:
+        InputError: m not in 1 to n, an unknown communication model, or random times without a key.
 
-    Alike rounds end at multiples of one duration, which loses nothing to a running sum.
+    Example:
+        >>> from jaxnigt.profiles import power_law
+        >>> m_synchronous(power_law(4, 0.5), m=2, rounds=2).counts
+        array([[1, 1, 0, 0]], dtype=int32)
     """
-    if durations.shape[-1] == 1:
-        return durations * np.arange(1, len(which) + 1)
-    return np.cumsum(durations[..., which], axis=-1)
+    if whole("m", m) > profile.n:
+        raise InputError(f"m: got {m}, 1 to n = {profile.n} workers are allowed.")
+    sizes = per_round("m", m, whole("rounds", rounds))
+    return run_rounds("m_synchronous", profile, sizes, key=key, comm_model=comm_model)

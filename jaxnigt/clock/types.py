@@ -1,19 +1,27 @@
-"""What a clock returns, and how it runs in double precision."""
+"""What a clock returns, and how it runs: in double precision, in blocks of profiles."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
 import numpy as np
-from jaxtyping import Float64, Int32
+from jaxtyping import Array, Float64, Int32, Key
 from numpy.typing import ArrayLike
 
+from jaxnigt.clock.pace import Pace
 from jaxnigt.errors import InputError
 from jaxnigt.profiles import Profile
+
+_BLOCK_BYTES = 64 * 2**20
+"""Results of one block of profiles; what a block works with is of the same order."""
+
+_BLOCK_NUMBERS = 2**17
+"""Numbers (profiles x workers x pieces of time) of one block, so that they stay in a CPU's cache."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -21,12 +29,41 @@ class Rounds:
     """When rounds are over and who contributed to them.
 
     Attributes:
-        end: f64[..., K], seconds at which round k is over, communication included.
+        end: f64[..., K], seconds at which round k is over, communication included; inf if never.
         counts: i32, broadcastable to [..., K, n]: gradients of each worker that entered round k.
+        rule: "synchronous", "m_synchronous", "rennala" or "malenia".
+        sizes: i64[K], what the rule asks for: gradients of each worker, workers, or M.
+        restart: "cancel" or "finish".
+        comm_model: the model of the network.
     """
 
     end: Float64[np.ndarray, "*profiles K"]
     counts: Int32[np.ndarray, "..."]
+    rule: str
+    sizes: np.ndarray
+    restart: str = "cancel"
+    comm_model: str = "allreduce"
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Arrivals:
+    """Updates of an asynchronous server, one gradient each.
+
+    Attributes:
+        time: f64[..., K], seconds at which update k happens.
+        worker: i32[..., K], whose gradient it applies.
+        staleness: i32[..., K], updates between that gradient's start and its use.
+        comm_model: the model of the network.
+    """
+
+    time: Float64[np.ndarray, "*profiles K"]
+    worker: Int32[np.ndarray, "*profiles K"]
+    staleness: Int32[np.ndarray, "*profiles K"]
+    comm_model: str = "parallel"
+
+
+Kernel = Callable[..., Any]
+"""(pace, comm f64[n], key, *shared) -> arrays, for one profile; hashable."""
 
 
 @contextlib.contextmanager
@@ -40,14 +77,53 @@ def double_precision() -> Iterator[None]:
         yield
 
 
-def over_profiles(kernel: Callable[..., Any], profile: Profile) -> Any:
-    """Call a kernel of compute and comm f64[P, n] with all profiles; NumPy with their leading axes."""
-    compute, comm = (x.reshape(-1, profile.n) for x in (profile.compute, profile.comm))
+def over_profiles(
+    kernel: Kernel, profile: Profile, key: int | Key[Array, ""] | None, *shared: np.ndarray
+) -> Any:
+    """Call a kernel for every profile, in blocks of one shape; NumPy with the leading axes.
 
-    def to_host(x: jax.Array) -> np.ndarray:
-        return np.asarray(x).reshape(*profile.shape, *x.shape[1:])
+    Raises:
+        InputError: random times without a key.
+    """
+    if profile.noise is not None and key is None:
+        raise InputError("key: random times need a JAX key or an integer, got None.")
+    key = jax.random.key(key or 0) if key is None or isinstance(key, int) else key
+    count = int(np.prod(profile.shape, dtype=int))
+    h, comm = (x.reshape(count, profile.n) for x in (profile.compute, profile.comm))
+    breaks, power = profile.power or (np.zeros(0), np.ones((1, profile.n)))
+    power = np.broadcast_to(power, (*profile.shape, *power.shape[-2:])).reshape(count, *power.shape[-2:])
+    with double_precision():
 
-    return jax.tree.map(to_host, kernel(compute, comm))
+        def block(which: np.ndarray) -> tuple[Any, ...]:
+            return (h[which], comm[which], power[which], which), (breaks, key, *shared)
+
+        size = _block_size(kernel, block(np.zeros(1, int)), count)
+        results = []
+        for first in range(0, count, size):
+            # The last block is filled up with its last profile, so that one program serves all.
+            which = np.minimum(np.arange(first, first + size), count - 1)
+            result = _vmapped(kernel, *block(which))
+            results.append(jax.tree.map(lambda x, rest=count - first: np.asarray(x)[:rest], result))
+    joined = jax.tree.map(lambda *blocks: np.concatenate(blocks), *results)
+    return jax.tree.map(lambda x: x.reshape(*profile.shape, *x.shape[1:]), joined)
+
+
+def _block_size(kernel: Kernel, one: tuple[Any, ...], count: int) -> int:
+    result = jax.eval_shape(functools.partial(_vmapped, kernel), *one)
+    size = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(result))
+    power = one[0][2]
+    return max(1, min(count, _BLOCK_BYTES // max(1, size), _BLOCK_NUMBERS // power.size))
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _vmapped(kernel: Kernel, each: tuple[Array, ...], common: tuple[Any, ...]) -> Any:
+    """A kernel over h, comm, power and index of each profile, with breaks, key and more in common."""
+    breaks, key, *shared = common
+
+    def one(h: Array, comm: Array, power: Array, index: Array) -> Any:
+        return kernel(Pace(h, breaks, power), comm, jax.random.fold_in(key, index), *shared)
+
+    return jax.vmap(one)(*each)
 
 
 def whole(name: str, value: object, least: int = 1) -> int:

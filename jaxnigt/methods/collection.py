@@ -6,7 +6,7 @@ import dataclasses
 from typing import Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float32, Int32
+from jaxtyping import Array, Float32, Int32, Key
 
 from jaxnigt import clock
 from jaxnigt.clock.types import whole
@@ -37,7 +37,12 @@ class Collection(Protocol):
         ...
 
     def rounds(
-        self, profile: Profile, sizes: np.ndarray, *, comm_model: str = "allreduce"
+        self,
+        profile: Profile,
+        sizes: np.ndarray,
+        *,
+        key: int | Key[Array, ""] | None = None,
+        comm_model: str = "allreduce",
     ) -> clock.Rounds:
         """When rounds of sizes i[K] are over under a batch of profiles."""
         ...
@@ -71,7 +76,12 @@ class Synchronous:
         return np.arange(size, dtype=np.int32) % self.workers, np.full(size, 1 / size, np.float32)
 
     def rounds(
-        self, profile: Profile, sizes: np.ndarray, *, comm_model: str = "allreduce"
+        self,
+        profile: Profile,
+        sizes: np.ndarray,
+        *,
+        key: int | Key[Array, ""] | None = None,
+        comm_model: str = "allreduce",
     ) -> clock.Rounds:
         """Synchronous rounds; the profile has as many workers as the rule."""
         if profile.n != self.workers:
@@ -79,7 +89,9 @@ class Synchronous:
                 f"profile: got n = {profile.n} workers, the method was trained with {self.workers}."
             )
         per_worker = np.asarray(sizes) // self.workers
-        return clock.synchronous(profile, len(sizes), per_worker=per_worker, comm_model=comm_model)
+        return clock.synchronous(
+            profile, len(sizes), per_worker=per_worker, key=key, comm_model=comm_model
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,9 +118,14 @@ class Rennala:
         return np.zeros(size, np.int32), np.full(size, 1 / size, np.float32)
 
     def rounds(
-        self, profile: Profile, sizes: np.ndarray, *, comm_model: str = "allreduce"
+        self,
+        profile: Profile,
+        sizes: np.ndarray,
+        *,
+        key: int | Key[Array, ""] | None = None,
+        comm_model: str = "allreduce",
     ) -> clock.Rounds:
         """Rennala rounds, for any number of workers."""
         return clock.rennala(
-            profile, np.asarray(sizes), len(sizes), restart=self.restart, comm_model=comm_model
+            profile, np.asarray(sizes), len(sizes), key=key, restart=self.restart, comm_model=comm_model
         )

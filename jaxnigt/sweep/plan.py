@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from jaxnigt import methods, problems, profiles
+from jaxnigt.clock.communication import ROUND_MODELS, check_model
 from jaxnigt.errors import InputError
 from jaxnigt.methods import Method
 from jaxnigt.problems import PolicyGradient
@@ -173,9 +174,7 @@ def _numbers(name: str, axis: Range) -> np.ndarray:
 
 def check(definition: Definition) -> list[TrainingUnit]:
     """Build everything of a definition that costs nothing, so that a mistake is found first."""
-    from jaxnigt.clock.communication import check_round_model
-
-    check_round_model(definition.comm_model)
+    check_model(definition.comm_model, ROUND_MODELS)
     units = training_units(definition)
     named_profiles(definition, dimension=1)
     grid_profiles(definition)

@@ -1,0 +1,100 @@
+"""When work that starts at some time is done, at fixed or time-varying speed, for one profile.
+
+Work is counted in gradients. Every formula here is written so that no product feeds a sum directly:
+compilers may fuse the two into one rounding, which would order some ties differently from machine to
+machine. A division or a selection in between prevents it; an optimisation barrier does not, as it is
+gone by the time machine code is made.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float64, Int64
+
+
+class Pace(NamedTuple):
+    """Speed of n workers.
+
+    Attributes:
+        h: f64[n], seconds per gradient at power 1, inf for a dead worker.
+        breaks: f64[B], seconds at which powers change; none where times are fixed.
+        power: f64[B + 1, n], speed relative to 1 / h in each piece of time.
+    """
+
+    h: Float64[Array, " n"]
+    breaks: Float64[Array, " B"]
+    power: Float64[Array, "B+1 n"]
+
+
+class Timetable(NamedTuple):
+    """Arrivals of workers that each compute one gradient after another from a start of their own.
+
+    Attributes:
+        pace: the workers' speed.
+        edge: f64[B + 1, n], where each piece of time begins for the worker, not before its start.
+        done: f64[B + 1, n], gradients' worth of work done by then.
+        lead: f64[n], seconds from a completion to its arrival at the server.
+    """
+
+    pace: Pace
+    edge: Float64[Array, "B+1 n"]
+    done: Float64[Array, "B+1 n"]
+    lead: Float64[Array, " n"]
+
+    def arrival(self, k: Float64[Array, " n"]) -> Float64[Array, " n"]:
+        """Seconds at which each worker's k-th gradient arrives; inf if never.
+
+        At power 1 that is start + k h + lead, the product formed once in float64.
+        """
+        h, breaks, power = self.pace
+        if not len(breaks):
+            return self.edge[0] + jnp.where(h < jnp.inf, k * h, jnp.inf) + self.lead
+        work = (k[None] - self.done) * h[None]
+        time = self.edge + jnp.where(power > 0, work / jnp.where(power > 0, power, 1.0), jnp.inf)
+        inside = time <= jnp.append(breaks, jnp.inf)[:, None]
+        found = jnp.take_along_axis(time, jnp.argmax(inside, axis=0)[None], axis=0)[0]
+        return jnp.where(h < jnp.inf, found, jnp.inf) + self.lead
+
+    def work(self, time: Float64[Array, " n"]) -> Float64[Array, " n"]:
+        """Gradients' worth of work whose arrival is no later than a time, up to rounding."""
+        h, breaks, power = self.pace
+        time = time - self.lead
+        if not len(breaks):
+            return jnp.maximum(time - self.edge[0], 0.0) / h
+        piece = jnp.sum(breaks[:, None] < time[None], axis=0)[None]
+        edge, done, rate = (
+            jnp.take_along_axis(x, piece, axis=0)[0] for x in (self.edge, self.done, power / h[None])
+        )
+        return done + jnp.maximum(time - edge, 0.0) * rate
+
+    def arrived(self, time: Float64[Array, ""]) -> Int64[Array, " n"]:
+        """How many gradients have arrived by a time, exactly as float64 compares arrivals."""
+        k = jnp.floor(self.work(jnp.broadcast_to(time, self.lead.shape)))
+        # The work is off by rounding only, so at most one where an arrival falls on `time`.
+        k = jnp.where((k > 0) & (self.arrival(k) > time), k - 1, k)
+        k = jnp.where(self.arrival(k + 1) <= time, k + 1, k)
+        return k.astype(jnp.int64)
+
+
+def timetable(
+    pace: Pace, start: Float64[Array, " n"], lead: Float64[Array, " n"] | None = None
+) -> Timetable:
+    """The timetable of workers that start at f64[n] seconds."""
+    edge = [start]
+    done = [jnp.zeros_like(start)]
+    # In turn, since a parallel sum would round differently from one that adds piece by piece.
+    for j in range(len(pace.breaks)):
+        edge.append(jnp.maximum(start, pace.breaks[j]))
+        done.append(done[-1] + (edge[j + 1] - edge[j]) * pace.power[j] / pace.h)
+    lead = jnp.zeros_like(start) if lead is None else lead
+    return Timetable(pace, jnp.stack(edge), jnp.stack(done), lead)
+
+
+def finish(
+    pace: Pace, worker: Int64[Array, ""], start: Float64[Array, ""], work: Float64[Array, ""]
+) -> Float64[Array, ""]:
+    """Seconds at which one worker is done with some work; inf if never."""
+    alone = Pace(pace.h[worker][None], pace.breaks, pace.power[:, worker][:, None])
+    return timetable(alone, start[None]).arrival(work[None])[0]

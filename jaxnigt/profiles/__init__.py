@@ -1,0 +1,29 @@
+"""Profiles: how fast each worker computes and communicates. They say nothing of what is computed."""
+
+from jaxnigt.profiles import noise
+from jaxnigt.profiles.families import (
+    decreasing,
+    equal,
+    linear,
+    lognormal,
+    outages,
+    power_law,
+    stragglers,
+)
+from jaxnigt.profiles.noise import Noise
+from jaxnigt.profiles.profile import Profile
+from jaxnigt.profiles.reading import from_csv
+
+__all__ = [
+    "Noise",
+    "Profile",
+    "decreasing",
+    "equal",
+    "from_csv",
+    "linear",
+    "lognormal",
+    "noise",
+    "outages",
+    "power_law",
+    "stragglers",
+]

@@ -1,0 +1,165 @@
+"""Profiles: how fast each worker computes and communicates."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float64
+from numpy.typing import ArrayLike
+
+from jaxnigt.errors import InputError
+from jaxnigt.profiles.noise import Noise, exponential
+
+Power = tuple[Float64[np.ndarray, " B"], Float64[np.ndarray, "*profiles B+1 n"]]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Profile:
+    """Computation and communication times of n workers, for a batch of profiles.
+
+    Args:
+        compute: f64[..., n], mean seconds per gradient; `inf` is a dead worker.
+        comm: f64[..., n] or anything that broadcasts with it, seconds of one whole exchange with
+            the server, both ways. What a dead worker has here is never used.
+        noise: a distribution of mean 1 that multiplies the time of each gradient, of
+            `jaxnigt.profiles.noise`, or None for the same time every time.
+        power: (breaks f[B] in seconds, values f[..., B+1, n]), how fast each worker is relative to
+            `compute` before, between and after the breaks: 1 is nominal, 0 an outage. Gradients
+            that worker i finishes in [s, t] are the floor of the integral of power_i / compute_i
+            (the universal computation model, Tyurin, arXiv 2408.04929).
+
+    Raises:
+        InputError: a time that is not positive, a profile with no live worker, breaks that do not
+            increase, a negative power, or shapes that do not broadcast.
+
+    Example:
+        >>> Profile([1.0, 2.0, float("inf")], comm=0.5).comm
+        array([0.5, 0.5, 0.5])
+    """
+
+    compute: Float64[np.ndarray, "*profiles n"]
+    comm: Float64[np.ndarray, "*profiles n"]
+    noise: Noise | None
+    power: Power | None
+
+    def __init__(
+        self,
+        compute: ArrayLike,
+        comm: ArrayLike = 0.0,
+        noise: Noise | str | None = None,
+        power: tuple[ArrayLike, ArrayLike] | None = None,
+    ):
+        compute, comm = numbers("compute", compute), numbers("comm", comm)
+        if compute.ndim == 0 or compute.shape[-1] == 0:
+            raise InputError(
+                f"compute: got shape {compute.shape}, the last axis must hold at least one worker."
+            )
+        try:
+            compute, comm = np.broadcast_arrays(compute, comm)
+        except ValueError:
+            raise InputError(
+                f"comm: shape {comm.shape} does not broadcast with compute's {compute.shape}."
+            ) from None
+        _check_times(compute, comm)
+        object.__setattr__(self, "compute", compute)
+        object.__setattr__(self, "comm", comm)
+        object.__setattr__(self, "noise", _noise(noise))
+        object.__setattr__(self, "power", None if power is None else _power(power, compute))
+
+    @property
+    def n(self) -> int:
+        """Number of workers."""
+        return self.compute.shape[-1]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the batch of profiles, () for a single one."""
+        return self.compute.shape[:-1]
+
+    @property
+    def fixed(self) -> bool:
+        """Whether every gradient of a worker takes the same time."""
+        return self.noise is None and self.power is None
+
+    def replace(self, **changes: Any) -> Profile:
+        """The same profiles with some of compute, comm, noise and power changed."""
+        kept = {"compute": self.compute, "comm": self.comm, "noise": self.noise, "power": self.power}
+        return Profile(**{**kept, **changes})
+
+    def reshape(self, *shape: int) -> Profile:
+        """The same profiles with other leading axes."""
+        power = self.power
+        if power is not None:
+            power = (power[0], power[1].reshape(*shape, *power[1].shape[-2:]))
+        compute, comm = (x.reshape(*shape, self.n) for x in (self.compute, self.comm))
+        return Profile(compute, comm, self.noise, power)
+
+    def __getitem__(self, index: Any) -> Profile:
+        """Some of the profiles of a batch, by NumPy's indexing of the leading axes."""
+        if self.compute.ndim == 1:
+            raise IndexError("a single profile has no leading axes to index.")
+        index = index if isinstance(index, tuple) else (index,)
+        which = (*index, ..., slice(None))
+        power = self.power
+        if power is not None:
+            power = (power[0], power[1][(*index, ..., slice(None), slice(None))])
+        return Profile(self.compute[which], self.comm[which], self.noise, power)
+
+    def __repr__(self) -> str:
+        noise = f", noise={self.noise}" if self.noise else ""
+        power = f", power with {len(self.power[0])} breaks" if self.power else ""
+        return f"Profile(shape={self.shape}, n={self.n}{noise}{power})"
+
+
+def numbers(name: str, value: ArrayLike) -> np.ndarray:
+    """An argument as float64."""
+    try:
+        return np.asarray(value, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise InputError(f"{name}: got {value!r}, numbers of seconds are allowed.") from None
+
+
+def _noise(noise: Noise | str | None) -> Noise | None:
+    if isinstance(noise, str):
+        if noise != "exponential":
+            raise InputError(
+                f"noise: got {noise!r}, allowed are 'exponential' and the distributions of "
+                "jaxnigt.profiles.noise."
+            )
+        return exponential()
+    return noise
+
+
+def _power(power: tuple[ArrayLike, ArrayLike], compute: np.ndarray) -> Power:
+    breaks, values = numbers("power", power[0]), numbers("power", power[1])
+    if (
+        breaks.ndim != 1
+        or not (np.isfinite(breaks) & (breaks > 0)).all()
+        or (np.diff(breaks) <= 0).any()
+    ):
+        raise InputError("power: breaks must be finite seconds above 0 that increase.")
+    if not ((values >= 0) & np.isfinite(values)).all():
+        raise InputError("power: values must be finite and at least 0.")
+    shape = (*compute.shape[:-1], len(breaks) + 1, compute.shape[-1])
+    try:
+        return breaks, np.broadcast_to(values, shape)
+    except ValueError:
+        raise InputError(
+            f"power: values of shape {values.shape} do not broadcast to {shape}, one row a piece."
+        ) from None
+
+
+def _check_times(compute: np.ndarray, comm: np.ndarray) -> None:
+    if not (compute > 0).all():  # a NaN fails this test too
+        raise InputError(
+            f"compute: got {compute[~(compute > 0)][0]}, times must be above 0 seconds (inf for a "
+            "dead worker)."
+        )
+    live = np.isfinite(compute)
+    if not live.any(axis=-1).all():
+        raise InputError("compute: a profile has no live worker, at least one finite time is needed.")
+    used = comm[live]
+    if not ((used >= 0) & np.isfinite(used)).all():
+        raise InputError("comm: times of live workers must be finite and at least 0 seconds.")

@@ -1,0 +1,85 @@
+import numpy as np
+import pytest
+
+import jaxnigt as jn
+from jaxnigt.clock import types
+
+
+def random_profiles(count=2000, n=7):
+    rng = np.random.default_rng(0)
+    return jn.Profile(np.exp(rng.normal(0.0, 1.5, (count, n))))
+
+
+@pytest.mark.parametrize("batch", [1, 3, 7, 20, 200])
+def test_rennala_rounds_are_within_their_bounds(batch):
+    profile = random_profiles()
+    time = jn.clock.rennala(profile, batch, 1).end[:, 0]
+    bound = jn.bounds.rennala_round(profile, batch)
+    assert (time <= bound * (1 + 1e-12)).all()
+    np.testing.assert_allclose(jn.bounds.rennala_round_literature(profile, batch), 2 * bound)
+    # The bound says something: rounds come within a factor of four of it.
+    assert (time >= bound / 4).all()
+
+
+@pytest.mark.parametrize("batch", [1, 3, 7, 20, 200])
+def test_malenia_rounds_are_within_their_bound(batch):
+    profile = random_profiles()
+    time = jn.clock.malenia(profile, batch, 1).end[:, 0]
+    bound = jn.bounds.malenia_round(profile, batch)
+    assert (time <= bound).all()
+    assert (time >= bound / 8).all()
+
+
+@pytest.mark.parametrize("gradients", [0.0, 1.0, 10.0, 1000.0])
+def test_m_synchronous_is_within_a_logarithm_of_rennala(gradients):
+    """Both are min over m of something: h_m (1 + s/m) against (sum 1/h_i)^-1 (s + m)."""
+    profile = random_profiles()
+    total = jn.bounds.m_synchronous_total(profile, gradients)
+    rennala = jn.bounds.rennala_round(profile, gradients)
+    assert (total <= (1 + np.log(profile.n)) * rennala * (1 + 1e-12)).all()
+
+
+def test_m_synchronous_rounds_attain_their_total():
+    """The best m, with as many rounds as s gradients beyond the first round need."""
+    profile = random_profiles(20)
+    best = np.inf
+    for m in range(1, profile.n + 1):
+        one = jn.clock.m_synchronous(profile, m, 1).end[:, 0]
+        best = np.minimum(best, one * (1 + 21 / m))
+    np.testing.assert_allclose(jn.bounds.m_synchronous_total(profile, 21), best, rtol=1e-12)
+
+
+def test_dead_workers_leave_the_bounds_of_the_living():
+    alive, dead = jn.Profile([1.0, 2.0]), jn.Profile([1.0, np.inf, 2.0])
+    assert jn.bounds.rennala_round(alive, 5) == jn.bounds.rennala_round(dead, 5)
+    assert np.isinf(jn.bounds.malenia_round(dead, 5))
+
+
+def test_kappa_from_a_message():
+    # 4 workers, 1 MB, 1 ms, 1 MB/s: 2 * 3 * 0.001 + 2 * 3/4 s.
+    assert jn.clock.ring_allreduce(4, 1e6, 1e-3, 1e6) == pytest.approx(1.506)
+    assert jn.clock.parameter_server(1e6, 1e-3, 1e6) == pytest.approx(2.002)
+    assert jn.clock.ring_allreduce(4, np.ones(3), 0.0, 2.0).shape == (3,)
+
+
+@pytest.mark.parametrize("restart", ["cancel", "finish"])
+def test_blocks_change_nothing_and_compile_once(monkeypatch, restart):
+    profile = jn.profiles.power_law(5, np.linspace(0, 2, 23), 0.5, 0.3)
+    whole = jn.clock.rennala(profile, 7, 4, restart=restart)
+    types._vmapped.clear_cache()
+    monkeypatch.setattr(types, "_BLOCK_NUMBERS", 5 * 4)  # four profiles a block, the last not full
+    blocks = jn.clock.rennala(profile, 7, 4, restart=restart)
+    assert types._vmapped._cache_size() == 1
+    np.testing.assert_array_equal(whole.end, blocks.end)
+    np.testing.assert_array_equal(whole.counts, blocks.counts)
+
+
+def test_families_of_varying_and_random_profiles():
+    assert jn.profiles.linear(3).compute.tolist() == [1, 2, 3]
+    assert jn.profiles.lognormal(5, np.array([0.0, 1.0])).compute[0].tolist() == [1] * 5
+    faster = jn.profiles.decreasing(4, factor=2.0, every=10.0, times=3)
+    ends = np.diff(jn.clock.synchronous(faster, 60).end)
+    assert ends[0] == pytest.approx(2.0)
+    assert ends[-1] == pytest.approx(0.25)
+    away = jn.profiles.outages(6, share=0.5, length=5.0, until=100.0, seed=1)
+    assert jn.clock.synchronous(away, 40).end[-1] > 60
