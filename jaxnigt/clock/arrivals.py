@@ -81,7 +81,7 @@ class Merge:
         cycle = jnp.where(jnp.isfinite(pace.h), pace.h + comm, jnp.inf)
         table = timetable(pace._replace(h=cycle), jnp.zeros_like(cycle))
         n = len(cycle)
-        counts = select(table, jnp.zeros(n, jnp.int64), First(jnp.int64(self.updates))).counts
+        counts = select(table, jnp.zeros(n), First(jnp.int64(self.updates))).counts.astype(jnp.int64)
         worker = jnp.repeat(jnp.arange(n), counts, total_repeat_length=self.updates)
         first = jnp.cumsum(counts) - counts
         number = jnp.arange(self.updates) - first[worker] + 1

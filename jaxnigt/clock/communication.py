@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float64, Int
+from jaxtyping import Array, Bool, Float64, Num
 from numpy.typing import ArrayLike
 
 from jaxnigt.errors import InputError
@@ -23,7 +23,7 @@ def round_communication(
     comm_model: str,
     comm: Float64[Array, " n"],
     live: Bool[Array, " n"],
-    counts: Int[Array, " n"],
+    counts: Num[Array, " n"],
 ) -> Float64[Array, ""]:
     """Seconds between the end of collection and the end of the round, of one profile.
 

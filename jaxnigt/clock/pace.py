@@ -69,13 +69,12 @@ class Timetable(NamedTuple):
         )
         return done + jnp.maximum(time - edge, 0.0) * rate
 
-    def arrived(self, time: Float64[Array, ""]) -> Int64[Array, " n"]:
+    def arrived(self, time: Float64[Array, ""]) -> Float64[Array, " n"]:
         """How many gradients have arrived by a time, exactly as float64 compares arrivals."""
         k = jnp.floor(self.work(jnp.broadcast_to(time, self.lead.shape)))
         # The work is off by rounding only, so at most one where an arrival falls on `time`.
         k = jnp.where((k > 0) & (self.arrival(k) > time), k - 1, k)
-        k = jnp.where(self.arrival(k + 1) <= time, k + 1, k)
-        return k.astype(jnp.int64)
+        return jnp.where(self.arrival(k + 1) <= time, k + 1, k)
 
 
 def timetable(

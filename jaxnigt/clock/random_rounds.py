@@ -145,7 +145,7 @@ class RandomRounds:
             stale=busy,
             drawn=jnp.where(busy, 0, 1),
             counts=nothing,
-            total=rule.score(nothing).sum(axis=0),
+            total=rule.score(jnp.zeros_like(comm)).sum(axis=0),
             last=jnp.zeros((), jnp.int64),
             time=jnp.full((), jnp.inf),
             over=jnp.array(False),
@@ -159,8 +159,8 @@ class RandomRounds:
             useful = going & ~never & ~state.stale[i]
             before = state.counts[i]
             after = before + useful.astype(jnp.int64)
-            gain = rule.score(after[None])[0] - rule.score(before[None])[0]
-            total = state.total + gain
+            scores = rule.score(jnp.stack([before, after]).astype(jnp.float64))
+            total = state.total + scores[1] - scores[0]
             decided = useful & rule.enough(total)
             goes_on = going & ~never & ~decided
             work = self._draw(key, i, state.drawn[i])

@@ -71,15 +71,15 @@ class Cancel:
         lead = jnp.where(live, comm, 0.0) if self.comm_model == "gather" else jnp.zeros_like(comm)
         table = timetable(pace, jnp.broadcast_to(start, comm.shape), lead)
         if self.rule == "synchronous":
-            each = jnp.broadcast_to(size, comm.shape)
-            completion = table.arrival(each.astype(jnp.float64))
+            each = jnp.broadcast_to(size.astype(jnp.float64), comm.shape)
+            completion = table.arrival(each)
             found = Selection(completion.max(), jnp.zeros((), jnp.int64), each, each)
         else:
-            found = select(table, jnp.zeros(comm.shape, jnp.int64), RULES[self.rule](size))
+            found = select(table, jnp.zeros_like(comm), RULES[self.rule](size))
             completion = table.arrival(jnp.ones_like(comm))
         counts = found.counts
         if self.rule == "m_synchronous":
-            counts = jnp.minimum(counts, 1)
+            counts = jnp.minimum(counts, 1.0)
         if self.comm_model == "server" and self.rule in ("synchronous", "m_synchronous"):
             # Each contributor sends as soon as it is done.
             end = jnp.where(counts > 0, completion + jnp.where(live, comm, 0.0), 0.0).max()
@@ -111,13 +111,13 @@ class Finish:
             over = found.time + pause
             # Who delivered last is free at once; the others are busy with a gradient now stale.
             delivered = jnp.arange(len(comm)) == found.worker
-            skip = found.position + jnp.where(delivered, 0, 1)
-            waits = (pause > 0) & (table.arrival(skip.astype(jnp.float64)) <= over)
+            skip = found.position + jnp.where(delivered, 0.0, 1.0)
+            waits = (pause > 0) & (table.arrival(skip) <= over)
             restart = waits & jnp.isfinite(over)
-            grid = (jnp.where(restart, over, start), jnp.where(restart, 0, skip))
+            grid = (jnp.where(restart, over, start), jnp.where(restart, 0.0, skip))
             return grid, Round(over, found.counts.astype(jnp.int32))
 
-        grid = (jnp.zeros_like(comm), jnp.zeros(comm.shape, jnp.int64))
+        grid = (jnp.zeros_like(comm), jnp.zeros_like(comm))
         return jax.lax.scan(one_round, grid, sizes)[1]
 
 

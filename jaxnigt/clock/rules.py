@@ -1,9 +1,13 @@
-"""When each collection is over, as additive scores of the workers' counts."""
+"""When each collection is over, as additive scores of the workers' counts, and where to look for it.
+
+Counts are whole numbers in float64, which compilers handle faster than integers.
+"""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float64, Int64
 
@@ -12,9 +16,15 @@ from jaxnigt.clock.pace import Timetable
 _SLACK = 1e-12
 """Relative slack of Malenia's condition: sums of 1/M_i that are equal as fractions count as equal."""
 
+_BACK = 1e-12
+"""Relative step back before an arrival, beyond the rounding of counts that are not exact."""
 
-def _nth(table: Timetable, k: Int64[Array, " n"]) -> Float64[Array, " n"]:
-    return table.arrival(k.astype(jnp.float64))
+Counts = Float64[Array, " n"]
+
+
+def before(time: Float64[Array, ""]) -> Float64[Array, ""]:
+    """A time a little earlier, so that what arrives at `time` has surely not arrived."""
+    return time - _BACK * jnp.abs(time)
 
 
 class First(NamedTuple):
@@ -22,35 +32,60 @@ class First(NamedTuple):
 
     m: Int64[Array, ""]
 
-    def score(self, counts: Int64[Array, " n"]) -> Float64[Array, "n 1"]:
+    def score(self, counts: Counts) -> Float64[Array, "n 1"]:
         """Every gradient counts."""
-        return counts.astype(jnp.float64)[:, None]
+        return counts[:, None]
 
     def enough(self, total: Float64[Array, "*any 1"]) -> Bool[Array, "*any"]:
         """M of them."""
         return total[..., 0] >= self.m.astype(jnp.float64)
 
-    def latest(self, table: Timetable, skip: Int64[Array, " n"]) -> Float64[Array, ""]:
-        """One worker alone has all M."""
-        return _nth(table, skip + self.m).min()
+    def low(self, table: Timetable, skip: Counts) -> Float64[Array, ""]:
+        """Where the work done adds up to M, then on to where whole gradients nearly do."""
+        m = self.m.astype(jnp.float64)
+        reached = jnp.maximum(table.done - skip[None], 0.0).sum(axis=1)
+        piece = jnp.sum(reached[1:] < m)
+        edge, done = table.edge[piece], table.done[piece] - skip
+        rate = table.pace.power[piece] / table.pace.h
+        # Without the workers that are not useful yet the work is less, so this is late, not early.
+        total = rate.sum()
+        time = (m - done.sum() + (rate * edge).sum()) / jnp.where(total > 0, total, 1.0)
+
+        def work(time: Float64[Array, ""]) -> Counts:
+            return jnp.maximum(done + jnp.maximum(time - edge, 0.0) * rate, 0.0)
+
+        for _ in range(3):  # Newton's method on a convex function, from the right
+            useful = work(time)
+            slope = jnp.where(useful > 0, rate, 0.0).sum()
+            time = time - (useful.sum() - m) / jnp.where(slope > 0, slope, 1.0)
+        low = before(time)
+        high = jnp.inf
+        missing = m - jnp.floor(work(low)).sum()
+        for _ in range(3):  # the missing gradients come at about the rate of all useful workers
+            guess = low + (missing - 0.5) / jnp.where(slope > 0, slope, 1.0)
+            guess = jnp.minimum(guess, 0.5 * (low + high))
+            left = m - jnp.floor(work(guess)).sum()
+            low, high = jnp.where(left > 0, guess, low), jnp.where(left > 0, high, guess)
+            missing = jnp.where(left > 0, left, missing)
+        return before(jnp.where(total > 0, low, 0.0))
 
 
 class Fastest(NamedTuple):
-    """One gradient from each of the first m workers (m-synchronous; n is synchronous)."""
+    """One gradient from each of the first m workers (m-synchronous)."""
 
     m: Int64[Array, ""]
 
-    def score(self, counts: Int64[Array, " n"]) -> Float64[Array, "n 1"]:
+    def score(self, counts: Counts) -> Float64[Array, "n 1"]:
         """A worker's first gradient counts."""
-        return jnp.minimum(counts, 1).astype(jnp.float64)[:, None]
+        return jnp.minimum(counts, 1.0)[:, None]
 
     def enough(self, total: Float64[Array, "*any 1"]) -> Bool[Array, "*any"]:
         """m workers."""
         return total[..., 0] >= self.m.astype(jnp.float64)
 
-    def latest(self, table: Timetable, skip: Int64[Array, " n"]) -> Float64[Array, ""]:
+    def low(self, table: Timetable, skip: Counts) -> Float64[Array, ""]:
         """The m-th of their first arrivals."""
-        return jnp.sort(_nth(table, skip + 1))[self.m - 1]
+        return before(jnp.sort(table.arrival(skip + 1))[self.m - 1])
 
 
 class Harmonic(NamedTuple):
@@ -58,10 +93,10 @@ class Harmonic(NamedTuple):
 
     m: Int64[Array, ""]
 
-    def score(self, counts: Int64[Array, " n"]) -> Float64[Array, "n 3"]:
+    def score(self, counts: Counts) -> Float64[Array, "n 3"]:
         """1/M_i where that is finite, whether it is not, and 1 to count the workers."""
         none = counts == 0
-        inverse = jnp.where(none, 0.0, 1 / jnp.maximum(counts, 1).astype(jnp.float64))
+        inverse = jnp.where(none, 0.0, 1 / jnp.maximum(counts, 1.0))
         return jnp.stack([inverse, none.astype(jnp.float64), jnp.ones_like(inverse)], axis=-1)
 
     def enough(self, total: Float64[Array, "*any 3"]) -> Bool[Array, "*any"]:
@@ -69,6 +104,18 @@ class Harmonic(NamedTuple):
         inverse, none, n = (total[..., i] for i in range(3))
         return (none == 0) & (inverse * self.m.astype(jnp.float64) <= n**2 * (1 + _SLACK))
 
-    def latest(self, table: Timetable, skip: Int64[Array, " n"]) -> Float64[Array, ""]:
-        """Everyone has M/n."""
-        return _nth(table, skip + -(-self.m // len(skip))).max()
+    def low(self, table: Timetable, skip: Counts) -> Float64[Array, ""]:
+        """By bisection between where everyone has one and where everyone has M/n."""
+        share = jnp.ceil(self.m.astype(jnp.float64) / len(skip))
+        first, last = table.arrival(skip + 1).max(), table.arrival(skip + share).max()
+        bounded = jnp.isfinite(last)
+
+        def halve(_: Array, bracket: tuple[Array, Array]) -> tuple[Array, Array]:
+            low, high = bracket
+            middle = 0.5 * (low + high)
+            work = table.work(jnp.broadcast_to(middle, skip.shape))
+            enough = self.enough(self.score(jnp.maximum(jnp.floor(work) - skip, 0.0)).sum(axis=0))
+            return jnp.where(enough, low, middle), jnp.where(enough, middle, high)
+
+        start = (before(first), jnp.where(bounded, last, first))
+        return before(jax.lax.fori_loop(0, 45, halve, start)[0])
