@@ -34,12 +34,12 @@ def improvement(trace: Trace) -> tuple[Float[np.ndarray, "*leaf S"], Float[np.nd
     return returns[..., :tenth].mean(axis=-1), returns[..., -tenth:].mean(axis=-1)
 
 
-def threshold(traces: list[Trace], share: float) -> float:
-    """J that lies `share` of the way from the start to the end that all methods reach.
+def threshold(traces: list[Trace], share: float) -> tuple[float, float]:
+    """J at the start, and J that lies `share` of the way to the end that all methods reach.
 
     From J(theta_0), averaged over methods and seeds, to the lowest final J of the methods, each at
     its best hyperparameters.
     """
     start = float(np.mean([trace.objective[..., 0].mean() for trace in traces]))
     end = min(float(_final(trace)[best_leaf(trace)]) for trace in traces)
-    return start + share * (end - start)
+    return start, start + share * (end - start)

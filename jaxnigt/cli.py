@@ -27,11 +27,30 @@ def main() -> None:
         sys.exit(2)
 
 
+def _version(asked: bool) -> bool:
+    if asked:
+        from jaxnigt import __version__
+
+        typer.echo(__version__)
+        raise typer.Exit
+    return asked
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    del version
+
+
 @app.command()
 def sweep(
     file: Annotated[Path, typer.Argument(help="The definition, a TOML file.")],
     out: Annotated[
-        Path | None, typer.Option(help="Folder for results [default: results/NAME].", show_default=False)
+        Path | None,
+        typer.Option(help="Folder for results, results/NAME if not given.", show_default=False),
     ] = None,
     fresh: Annotated[
         bool, typer.Option("--fresh/--resume", help="Compute everything again, or reuse what is there.")

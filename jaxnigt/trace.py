@@ -49,6 +49,13 @@ class Trace:
     times: Float[np.ndarray, "*leaf K"] | None = None
     seconds: float = 0.0
 
+    def __repr__(self) -> str:
+        return (
+            f"Trace({self.method.name}, hyperparameters{list(self.objective.shape[:-2])}, "
+            f"seeds={self.objective.shape[-2]}, rounds={self.rounds}, "
+            f"evaluations={len(self.eval_rounds)}, replayable={self.replayable})"
+        )
+
     @property
     def rounds(self) -> int:
         """K."""

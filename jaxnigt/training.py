@@ -20,7 +20,7 @@ from jaxtyping import Array, Float, Int, Key
 from optax import tree
 
 from jaxnigt.clock.types import whole
-from jaxnigt.errors import TrainingDiverged
+from jaxnigt.errors import InputError, TrainingDiverged
 from jaxnigt.methods.method import Method
 from jaxnigt.problems.base import Evaluation, Params, Problem
 from jaxnigt.profiles import Profile
@@ -99,6 +99,8 @@ def train(
     """
     iterations, seeds = whole("iterations", iterations), whole("seeds", seeds)
     eval_every, eval_batch = whole("eval_every", eval_every), whole("eval_batch", eval_batch)
+    if eval_every > iterations:
+        raise InputError(f"eval_every: got {eval_every}, 1 to iterations = {iterations} is allowed.")
     if profile is not None:
         method.collection.rounds(profile, method.sizes(1))
     begin = time.perf_counter()

@@ -38,4 +38,4 @@ def test_improvement_compares_tenths_of_rounds():
 def test_the_threshold_is_reached_by_all():
     high = trace([[0.0, 4.0]], np.zeros((1, 2)))
     low = trace([[0.0, 2.0]], np.zeros((1, 2)))
-    assert analysis.threshold([high, low], 0.5) == 1.0
+    assert analysis.threshold([high, low], 0.5) == (0.0, 1.0)

@@ -25,7 +25,7 @@ def test_public_functions_are_not_hidden_by_modules():
     code = (
         "import jaxnigt, pkgutil, importlib\n"
         "for m in pkgutil.walk_packages(jaxnigt.__path__, 'jaxnigt.'):\n"
-        "    importlib.import_module(m.name)\n"
+        "    m.name.endswith('__main__') or importlib.import_module(m.name)\n"
         "names = ('train', 'replay', 'time_to', 'nigt', 'load')\n"
         "print(all(callable(getattr(jaxnigt, name)) for name in names))"
     )
@@ -48,3 +48,12 @@ def test_importing_and_building_an_environment_prints_nothing():
 def test_constraints_name_versions_and_nothing_else():
     for line in (ROOT / "constraints.txt").read_text().splitlines():
         assert line.startswith("#") or (line.count("==") == 1 and "/" not in line and "@" not in line)
+
+
+def test_version_and_module():
+    for command in (
+        ["-m", "jaxnigt", "--version"],
+        ["-c", "import jaxnigt; print(jaxnigt.__version__)"],
+    ):
+        done = subprocess.run([sys.executable, *command], capture_output=True, text=True, check=True)
+        assert done.stdout.strip() == jn.__version__

@@ -85,7 +85,7 @@ def test_training_follows_algorithm_1_step_by_step(problem):
     """The loop of the paper written out, one seed, no scan, no vmap."""
     batch, init_batch, eta, alpha, rounds = 5, 8, 0.4, 0.05, 4
     method = jn.methods.rennala_nigt(batch, init_batch=init_batch, momentum=eta, stepsize=alpha)
-    trace = run(problem, method, iterations=rounds, seeds=1)
+    trace = run(problem, method, iterations=rounds, seeds=1, eval_every=2)
     seed = jax.random.fold_in(jax.random.key(7), 0)
     init_key, train_key, _ = jax.random.split(seed, 3)
     theta = before = problem.init(init_key)
@@ -122,6 +122,31 @@ def test_a_number_that_is_not_finite_stops_training_and_says_where(problem):
     with pytest.raises(jn.TrainingDiverged, match=r"at round \d+, seed 0 \(stepsize = 3e\+38") as caught:
         run(problem, method)
     assert caught.value.round <= 2
+
+
+@pytest.mark.parametrize(
+    ("update", "hyperparameters", "words"),
+    [
+        (optax.adam, {"lr": 0.1}, "hyperparameters: `update` does not take them"),
+        (optax.adam, {}, "hyperparameters: got none"),
+    ],
+)
+def test_update_rules_that_cannot_be_used(update, hyperparameters, words):
+    with pytest.raises(jn.InputError, match=words):
+        jn.Method("mine", jn.methods.Rennala(4), update, 4, hyperparameters=hyperparameters)
+
+
+def test_traces_and_problems_print_in_a_line(problem):
+    trace = run(problem, jn.methods.rennala_nigt(8, stepsize=STEPSIZES))
+    assert repr(trace) == (
+        "Trace(rennala_nigt, hyperparameters[2], seeds=3, rounds=50, evaluations=5, replayable=True)"
+    )
+    assert repr(problem).startswith("PolicyGradient(Line, backend=mjx, horizon=2, discount=0.9, d=")
+
+
+def test_evaluating_less_than_once(problem):
+    with pytest.raises(jn.InputError, match="eval_every: got 60, 1 to iterations = 50"):
+        run(problem, jn.methods.rennala_nigt(4), eval_every=60)
 
 
 def test_a_profile_with_the_wrong_number_of_workers(problem):

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float64, Int32, Int64, Key
 
 from jaxnigt.clock.communication import ARRIVAL_MODELS, check_model
-from jaxnigt.clock.pace import Pace, finish, timetable
+from jaxnigt.clock.pace import Pace, Timetable, finish, timetable
 from jaxnigt.clock.rules import First
 from jaxnigt.clock.selection import select
 from jaxnigt.clock.types import Arrivals, over_profiles, whole
@@ -70,6 +70,10 @@ def asynchronous(
     return Arrivals(result.time, result.worker, result.staleness, comm_model)
 
 
+_COUNT_UP_TO = 32
+"""Workers up to which counting is faster than sorting on a CPU."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Merge:
     """Fixed cycles: the first K of n regular sequences, ordered without playing them in turn."""
@@ -86,13 +90,36 @@ class Merge:
         first = jnp.cumsum(counts) - counts
         number = jnp.arange(self.updates) - first[worker] + 1
         time = number.astype(jnp.float64) * cycle[worker]
-        _, worker, slot = jax.lax.sort(
-            (time, worker, jnp.arange(self.updates)), num_keys=2, is_stable=False
-        )
-        place = jnp.zeros(self.updates, jnp.int64).at[slot].set(jnp.arange(self.updates))
+        place = self._place(table, time, worker, number)
+        slot = jnp.zeros(self.updates, jnp.int64).at[place].set(jnp.arange(self.updates))
         before = jnp.where(number > 1, jnp.roll(place, 1), -1)
         staleness = (place - before - 1)[slot]
-        return Update(time[slot], worker.astype(jnp.int32), staleness.astype(jnp.int32))
+        return Update(time[slot], worker[slot].astype(jnp.int32), staleness.astype(jnp.int32))
+
+    def _place(
+        self,
+        table: Timetable,
+        time: Float64[Array, " K"],
+        worker: Int64[Array, " K"],
+        number: Int64[Array, " K"],
+    ) -> Int64[Array, " K"]:
+        """How many arrivals precede each one in the order of (time, worker)."""
+        n = len(table.lead)
+        if n > _COUNT_UP_TO:
+            slot = jax.lax.sort((time, worker, jnp.arange(self.updates)), num_keys=2, is_stable=False)[2]
+            return jnp.zeros(self.updates, jnp.int64).at[slot].set(jnp.arange(self.updates))
+        # Among few workers each arrival can count those of every other worker by division.
+        place = number - 1
+        for j in range(n):
+            h = table.pace.h[j]
+            k = jnp.floor(time / h)
+            k = jnp.where(jnp.where(h < jnp.inf, k * h, jnp.inf) > time, k - 1, k)
+            k = jnp.where(jnp.where(h < jnp.inf, (k + 1) * h, jnp.inf) <= time, k + 1, k)
+            # Of worker j's arrivals at this very time those of a higher index come later.
+            tied = jnp.where(h < jnp.inf, k * h, jnp.inf) == time
+            k = k - (tied & (j > worker)).astype(jnp.float64)
+            place = place + jnp.where(worker == j, 0.0, jnp.maximum(k, 0.0)).astype(jnp.int64)
+        return place
 
 
 @dataclasses.dataclass(frozen=True)

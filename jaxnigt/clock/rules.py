@@ -19,6 +19,9 @@ _SLACK = 1e-12
 _BACK = 1e-12
 """Relative step back before an arrival, beyond the rounding of counts that are not exact."""
 
+_FEW, _STEPS = 2.5, 40
+"""Arrivals that are left to be taken one by one, and how often to try for that."""
+
 Counts = Float64[Array, " n"]
 
 
@@ -58,15 +61,30 @@ class First(NamedTuple):
             useful = work(time)
             slope = jnp.where(useful > 0, rate, 0.0).sum()
             time = time - (useful.sum() - m) / jnp.where(slope > 0, slope, 1.0)
+        slope = jnp.where(work(time) > 0, rate, 0.0).sum()
+
+        def lacking(time: Float64[Array, ""]) -> Float64[Array, ""]:
+            return m - jnp.floor(work(time)).sum()
+
+        def closer(state: tuple[Array, ...]) -> tuple[Array, ...]:
+            """Where the missing gradients come if they come evenly, and every other time the middle."""
+            low, high, missing, beyond, steps = state
+            share = jnp.clip((missing - 0.5) / (missing + beyond), 0.02, 0.98)
+            guess = low + jnp.where(steps % 2 == 0, share, 0.5) * (high - low)
+            left = lacking(guess)
+            early = left > 0
+            low, high = jnp.where(early, guess, low), jnp.where(early, high, guess)
+            return low, high, jnp.where(early, left, missing), jnp.where(early, beyond, -left), steps + 1
+
+        def far(state: tuple[Array, ...]) -> Bool[Array, ""]:
+            low, high, missing, _, steps = state
+            return (missing > _FEW) & (high - low > _BACK * high) & (steps < _STEPS)
+
+        # Each worker lacks less than one gradient, so n more at the rate of all are surely enough.
         low = before(time)
-        high = jnp.inf
-        missing = m - jnp.floor(work(low)).sum()
-        for _ in range(3):  # the missing gradients come at about the rate of all useful workers
-            guess = low + (missing - 0.5) / jnp.where(slope > 0, slope, 1.0)
-            guess = jnp.minimum(guess, 0.5 * (low + high))
-            left = m - jnp.floor(work(guess)).sum()
-            low, high = jnp.where(left > 0, guess, low), jnp.where(left > 0, high, guess)
-            missing = jnp.where(left > 0, left, missing)
+        high = low + len(skip) / jnp.where(slope > 0, slope, 1.0)
+        state = (low, high, lacking(low), -lacking(high), jnp.zeros((), jnp.int64))
+        low = jax.lax.while_loop(far, closer, state)[0]
         return before(jnp.where(total > 0, low, 0.0))
 
 

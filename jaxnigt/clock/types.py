@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import functools
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import jax
@@ -22,6 +23,10 @@ _BLOCK_BYTES = 64 * 2**20
 
 _BLOCK_NUMBERS = 2**17
 """Numbers (profiles x workers x pieces of time) of one block, so that they stay in a CPU's cache."""
+
+
+_WORTH_TWO = 64
+"""Profiles from which on it pays to run two blocks at a time."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -98,12 +103,17 @@ def over_profiles(
             return (h[which], comm[which], power[which], which), (breaks, key, *shared)
 
         size = _block_size(kernel, block(np.zeros(1, int)), count)
-        results = []
-        for first in range(0, count, size):
-            # The last block is filled up with its last profile, so that one program serves all.
-            which = np.minimum(np.arange(first, first + size), count - 1)
+
+    def run(first: int) -> Any:
+        # The last block is filled up with its last profile, so that one program serves all.
+        which = np.minimum(np.arange(first, first + size), count - 1)
+        with double_precision():  # which is a setting of the thread
             result = _vmapped(kernel, *block(which))
-            results.append(jax.tree.map(lambda x, rest=count - first: np.asarray(x)[:rest], result))
+        return jax.tree.map(lambda x: np.asarray(x)[: count - first], result)
+
+    # Two blocks at a time: many small operations leave cores idle, and devices between transfers.
+    with ThreadPoolExecutor(2) as pool:
+        results = list(pool.map(run, range(0, count, size)))
     joined = jax.tree.map(lambda *blocks: np.concatenate(blocks), *results)
     return jax.tree.map(lambda x: x.reshape(*profile.shape, *x.shape[1:]), joined)
 
@@ -112,7 +122,8 @@ def _block_size(kernel: Kernel, one: tuple[Any, ...], count: int) -> int:
     result = jax.eval_shape(functools.partial(_vmapped, kernel), *one)
     size = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(result))
     power = one[0][2]
-    return max(1, min(count, _BLOCK_BYTES // max(1, size), _BLOCK_NUMBERS // power.size))
+    half = -(-count // 2) if count >= _WORTH_TWO else count
+    return max(1, min(half, _BLOCK_BYTES // max(1, size), _BLOCK_NUMBERS // power.size))
 
 
 @functools.partial(jax.jit, static_argnums=0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -54,7 +55,21 @@ class Method:
 
     def __post_init__(self) -> None:
         whole("init_batch", self.init_batch)
+        self._check_update()
         self.collection.slots(self.init_batch)
+
+    def _check_update(self) -> None:
+        if not callable(self.update):
+            raise InputError(
+                "update: got a finished transformation, a function that makes one from the "
+                "hyperparameters is allowed, such as optax.adam without its arguments."
+            )
+        if not self.hyperparameters:
+            raise InputError("hyperparameters: got none, at least one argument of `update` is needed.")
+        try:
+            inspect.signature(self.update).bind(**self.hyperparameters)
+        except TypeError as error:
+            raise InputError(f"hyperparameters: `update` does not take them: {error}.") from None
 
     @property
     def leaf_shape(self) -> tuple[int, ...]:
@@ -84,7 +99,7 @@ def check_stepsize(stepsize: ArrayLike) -> ArrayLike:
     """Raise InputError unless every stepsize is positive and finite."""
     values = np.asarray(stepsize)
     if values.dtype.kind not in "fiu" or not ((values > 0) & np.isfinite(values)).all():
-        raise InputError(f"stepsize: got {stepsize!r}, finite numbers above 0 are allowed.")
+        raise InputError(f"stepsize: got {_shown(stepsize)}, finite numbers above 0 are allowed.")
     return stepsize
 
 
@@ -92,5 +107,10 @@ def check_momentum(momentum: ArrayLike) -> ArrayLike:
     """Raise InputError unless every momentum is in (0, 1]."""
     values = np.asarray(momentum)
     if values.dtype.kind not in "fiu" or not ((values > 0) & (values <= 1)).all():
-        raise InputError(f"momentum: got {momentum!r}, numbers in (0, 1] are allowed.")
+        raise InputError(f"momentum: got {_shown(momentum)}, numbers in (0, 1] are allowed.")
     return momentum
+
+
+def _shown(value: ArrayLike) -> str:
+    values = np.ravel(value).tolist()
+    return repr(values[0] if len(values) == 1 else values)

@@ -58,6 +58,13 @@ class PolicyGradient(Problem):
         self.action_scale = action_scale
         self.normalisation = normalisation
 
+    def __repr__(self) -> str:
+        name = type(self.env.unwrapped).__name__
+        return (
+            f"PolicyGradient({name}, backend={self.env.backend}, horizon={self.horizon}, "
+            f"discount={self.discount}, d={self.dimension()})"
+        )
+
     def init(self, key: Key[Array, ""]) -> Params:
         """Flax params of the policy, with running statistics beside them where they are asked for."""
         params = self.policy.init(key, jnp.zeros(self.observation_size))
@@ -207,6 +214,10 @@ def policy_gradient(
     if discounting not in DISCOUNTING:
         raise InputError(f"discounting: got {discounting!r}, allowed are {', '.join(DISCOUNTING)}.")
     environment = make(env, backend) if isinstance(env, str) else env
+    if isinstance(environment, type) or not all(
+        hasattr(environment, name) for name in ("reset", "step", "action_size")
+    ):
+        raise InputError(f"environment: got {env!r}, a name or an instance of brax.envs.Env is allowed.")
     policy = policy or GaussianPolicy(environment.action_size)
     return PolicyGradient(
         environment, policy, horizon, discount, discounting, action_scale, normalisation

@@ -51,6 +51,11 @@ def training_units(definition: Definition) -> list[TrainingUnit]:
             method = _method(table, definition.workers)
         except InputError as error:
             raise InputError(f"methods.{index}.{error}") from None
+        if definition.training.eval_every > table.iterations:
+            raise InputError(
+                f"training.eval_every: got {definition.training.eval_every}, at most the iterations = "
+                f"{table.iterations} of {table.title} are allowed."
+            )
         content = {
             "version": UNIT_VERSION,
             "problem": definition.problem.model_dump(),
@@ -134,8 +139,8 @@ def _profile(index: int, table: ProfileTable, definition: Definition, dimension:
         raise InputError(f"{where}.{error}") from None
     if profile.shape or profile.n != definition.workers:
         raise InputError(
-            f"{where}.path: it holds {profile!r}, one profile of workers = {definition.workers} is "
-            "allowed."
+            f"{where}.path: got {max(1, profile.compute.size // profile.n)} profile(s) of {profile.n} "
+            f"workers, one profile of workers = {definition.workers} is allowed."
         )
     return profile
 

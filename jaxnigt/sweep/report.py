@@ -14,13 +14,18 @@ def show(tree: xr.DataTree, written: list[Path], console: Console) -> None:
     """Print learning, times to the threshold, costs and paths."""
     console.print(_learning(tree))
     console.print(_times(tree))
+    if tree.attrs["threshold"] <= tree.attrs["start"]:
+        console.print(
+            f"a method ended no higher than J(theta_0) = {tree.attrs['start']:.3g}: the threshold and "
+            "the times to it say nothing"
+        )
     if "grid" in tree.children:
         _speedups(tree, console)
     training, replay = tree.attrs["training_seconds"], tree.attrs["replay_seconds"]
     console.print(
         f"training {training:.1f} s; replay of {tree.attrs['replayed_profiles']:,} profiles for "
         f"{len(tree['methods'].children)} methods {replay:.2f} s = {100 * replay / training:.2f}% of "
-        "training"
+        "training, compilation included"
     )
     for path in written:
         console.print(f"wrote {path}", soft_wrap=True)
@@ -70,7 +75,12 @@ def _speedups(tree: xr.DataTree, console: Console) -> None:
     grid = tree["grid"].to_dataset()
     for label in grid["method"].values:
         values = grid["speedup"].sel({"method": label}).values
-        if label == grid.attrs["baseline"] or not np.isfinite(values).any():
+        if label == grid.attrs["baseline"]:
+            continue
+        if not np.isfinite(values).any():
+            console.print(
+                f"{label} or the baseline misses the threshold, so there is no map of speed-ups"
+            )
             continue
         console.print(
             f"speed-up of {label} over {grid.attrs['baseline']} on {values.size:,} profiles: "

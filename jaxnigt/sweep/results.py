@@ -29,7 +29,7 @@ def assemble(definition: Definition, traces: dict[str, Trace]) -> xr.DataTree:
     if grid is not None:
         on_grid = {label: replay(trace, grid, comm_model=model) for label, trace in traces.items()}
     seconds = time.perf_counter() - begin
-    level = analysis.threshold(list(traces.values()), definition.analysis.threshold)
+    start, level = analysis.threshold(list(traces.values()), definition.analysis.threshold)
     groups = {"/profiles": _profiles(definition, named)}
     for label, trace in traces.items():
         groups[f"/methods/{label}"] = _method(definition, trace, on_named[label], level)
@@ -41,6 +41,7 @@ def assemble(definition: Definition, traces: dict[str, Trace]) -> xr.DataTree:
         "training_seconds": sum(trace.seconds for trace in traces.values()),
         "parameters": dimension,
         "threshold": level,
+        "start": start,
         "threshold_rule": (
             f"{definition.analysis.threshold:g} of the way from J(theta_0) to the lowest final J of the "
             "methods at their best stepsizes"
@@ -123,7 +124,7 @@ def _grid(
     baseline = definition.analysis.baseline or labels[0]
     time = np.stack(times)
     reference = time[labels.index(baseline)] if baseline in labels else np.full(time.shape[1:], np.nan)
-    both = np.isfinite(time) & np.isfinite(reference)
+    both = np.isfinite(time) & np.isfinite(reference) & (time > 0)
     speedup = np.where(both, reference / np.where(both, time, 1.0), np.nan)
     dims = ("method", "exponent", "comm_scale")
     meaning = "median over seeds of the time at which J first reaches the threshold"

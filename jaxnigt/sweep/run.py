@@ -53,7 +53,7 @@ def run(definition: Definition, out: Path, console: Console, *, fresh: bool = Fa
             traces[unit.label] = _train(definition, problem, unit, console)
         except TrainingDiverged as error:
             failures.append(f"{unit.label}: {error}")
-            console.print(f"{unit.label}: {error}; the other units go on", style="bold red")
+            console.print(f"{unit.label}: stopped, the others go on", style="bold red")
             continue
         store.write(store.trace_dataset(traces[unit.label]), out / "units" / unit.filename)
     if traces:

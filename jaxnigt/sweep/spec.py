@@ -176,7 +176,13 @@ def read(path: str | Path) -> Definition:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise InputError(f"{path} is not valid TOML: {error}.") from None
-    return parse(data, str(path))
+    definition = parse(data, str(path))
+    # Files are looked for beside the definition, wherever it is run from.
+    profiles = [
+        table if table.path is None else table.model_copy(update={"path": str(path.parent / table.path)})
+        for table in definition.profiles
+    ]
+    return definition.model_copy(update={"profiles": profiles})
 
 
 def parse(data: dict[str, Any], source: str = "definition") -> Definition:

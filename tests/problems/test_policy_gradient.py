@@ -152,6 +152,7 @@ def test_an_environment_object_works_as_well_as_a_name():
     ("arguments", "words"),
     [
         ({"env": "reachr"}, "environment: got 'reachr', allowed are ant"),
+        ({"env": line.Line}, "environment: got <class .*Line.*>, a name or an instance"),
         ({"backend": "bullet"}, "backend: got 'bullet', allowed are mjx, spring"),
         ({"horizon": 0}, "horizon: got 0"),
         ({"discount": 1.01}, "discount: got 1.01, numbers in \\(0, 1\\]"),

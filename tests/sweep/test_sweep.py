@@ -170,7 +170,7 @@ def test_a_nan_stops_its_unit_and_the_others_go_on(capsys, monkeypatch, tmp_path
     assert len(list((tmp_path / "out" / "units").iterdir())) == 1
 
 
-CSV = 'label = "equal"\nfamily = "from_csv"\npath = "{path}"'
+CSV = 'label = "equal"\nfamily = "from_csv"\npath = "workers.csv"'
 BAD = [
     ("workers = 4", "wrokers = 4", "unknown key 'wrokers', allowed are name, description, workers"),
     ("horizon = 2", "horizn = 2", "problem: unknown key 'horizn', allowed are environment"),
@@ -198,6 +198,7 @@ BAD = [
         "threshold = 0.0",
         "analysis.threshold: got 0.0, input should be greater than 0",
     ),
+    ("eval_every = 5", "eval_every = 31", "training.eval_every: got 31, at most the iterations = 30"),
     ("workers = 4", 'workers = 4\ncomm_model = "ring"', "comm_model: got 'ring', allowed are allreduce"),
     ('label = "slow"', 'label = "equal"', "profiles: label 'equal' stands twice"),
     ('name = "small"', "name = ", "is not valid TOML"),
@@ -220,6 +221,14 @@ def test_bad_input_is_one_sentence_and_writes_nothing(capsys, monkeypatch, tmp_p
     assert err.count("\n") == 1
     assert re.search(words, err), err
     assert not (tmp_path / "out").exists()
+
+
+def test_a_csv_is_looked_for_beside_the_definition(tmp_path):
+    (tmp_path / "workers.csv").write_text("compute,comm\n1,0\n2,0\n3,0\n4,0\n")
+    path = tmp_path / "small.toml"
+    path.write_text(DEFINITION.replace('label = "equal"\nfamily = "equal"', CSV))
+    named = plan.named_profiles(spec.read(path), dimension=1)
+    np.testing.assert_array_equal(named.compute[0], [1, 2, 3, 4])
 
 
 def test_an_unwritable_folder(capsys, monkeypatch, tmp_path):
