@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 from jaxtyping import Bool, Float64
 
@@ -54,6 +56,12 @@ def _verify_rounds(rounds: Rounds, profile: Profile) -> None:
     _require("nothing follows a round that never ends", never[..., 1:] >= never[..., :-1], "..., round")
     duration = _steps(rounds.end)
     _require("every round takes time", duration > 0, "..., round")
+    if rounds.counts.shape[-2] == 1:
+        # One row of counts speaks for all rounds: they must be alike, and the first is looked at.
+        same = np.abs(duration - duration[..., :1]) <= _REL * np.where(never, 0.0, rounds.end)
+        _require("alike rounds take the same time", same | never, "..., round")
+        rounds = dataclasses.replace(rounds, end=rounds.end[..., :1], sizes=rounds.sizes[:1])
+        never, duration, shape = never[..., :1], duration[..., :1], (*profile.shape, 1)
     counts = np.broadcast_to(rounds.counts, (*shape, profile.n))
     _require("no negative counts", counts >= 0, "..., round, worker")
     _verify_counts(rounds, counts, never)

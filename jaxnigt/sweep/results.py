@@ -23,11 +23,16 @@ def assemble(definition: Definition, traces: dict[str, Trace]) -> xr.DataTree:
     named = plan.named_profiles(definition, dimension)
     grid = plan.grid_profiles(definition)
     begin = time.perf_counter()
-    model = definition.comm_model
-    on_named = {label: replay(trace, named, comm_model=model) for label, trace in traces.items()}
+    everything = named if grid is None else _joined(named, grid)
+    ends = {
+        label: replay(trace, everything, comm_model=definition.comm_model)
+        for label, trace in traces.items()
+    }
+    on_named = {label: end[: len(named.compute)] for label, end in ends.items()}
     on_grid = {}
     if grid is not None:
-        on_grid = {label: replay(trace, grid, comm_model=model) for label, trace in traces.items()}
+        shape = (*grid.shape, -1)
+        on_grid = {label: end[len(named.compute) :].reshape(shape) for label, end in ends.items()}
     seconds = time.perf_counter() - begin
     start, level = analysis.threshold(list(traces.values()), definition.analysis.threshold)
     groups = {"/profiles": _profiles(definition, named)}
@@ -52,6 +57,14 @@ def assemble(definition: Definition, traces: dict[str, Trace]) -> xr.DataTree:
     tree = xr.DataTree.from_dict(groups)
     tree.attrs = attrs
     return tree
+
+
+def _joined(named: Profile, grid: Profile) -> Profile:
+    """One batch of profiles, so that one program and one call serve all."""
+    flat = grid.reshape(-1)
+    return Profile(
+        np.concatenate([named.compute, flat.compute]), np.concatenate([named.comm, flat.comm])
+    )
 
 
 def _dimension(trace: Trace) -> int:

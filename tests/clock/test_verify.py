@@ -37,8 +37,9 @@ BROKEN = [
         5,
         "Malenia's condition fails one arrival earlier",
     ),
-    (("rennala", 5, 6), "end", (slice(None), slice(5, None)), 50.0, "no worker is slower"),
-    (("synchronous", 6), "end", (0, slice(None)), -2.0, "no worker is faster"),
+    (("rennala", 5, 6), "end", (0, slice(None)), 50.0 * np.arange(1, 7), "no worker is slower"),
+    (("synchronous", 6), "end", (0, slice(None)), -0.5 * np.arange(1, 7), "no worker is faster"),
+    (("rennala", 5, 6), "end", (0, slice(5, None)), 50.0, "alike rounds take the same time"),
 ]
 
 
