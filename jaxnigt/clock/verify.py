@@ -58,8 +58,9 @@ def _verify_rounds(rounds: Rounds, profile: Profile) -> None:
     _require("every round takes time", duration > 0, "..., round")
     if rounds.counts.shape[-2] == 1:
         # One row of counts speaks for all rounds: they must be alike, and the first is looked at.
-        same = np.abs(duration - duration[..., :1]) <= _REL * np.where(never, 0.0, rounds.end)
-        _require("alike rounds take the same time", same | never, "..., round")
+        spent, passed = (np.where(never, 0.0, x) for x in (duration, rounds.end))
+        same = (np.abs(spent - spent[..., :1]) <= _REL * passed) & (never == never[..., :1])
+        _require("alike rounds take the same time", same, "..., round")
         rounds = dataclasses.replace(rounds, end=rounds.end[..., :1], sizes=rounds.sizes[:1])
         never, duration, shape = never[..., :1], duration[..., :1], (*profile.shape, 1)
     counts = np.broadcast_to(rounds.counts, (*shape, profile.n))
