@@ -13,26 +13,21 @@ def _sorted(profile: Profile) -> Float64[np.ndarray, "*profiles n"]:
     return np.sort(profile.compute, axis=-1)
 
 
-def _min_over_m(profile: Profile, batch: ArrayLike) -> Float64[np.ndarray, "*profiles"]:
-    """min_m (sum_{i<=m} 1/h_i)^-1 (M + m) over the m fastest workers."""
-    m = np.arange(1, profile.n + 1)
-    speed = np.cumsum(1 / _sorted(profile), axis=-1)
-    # A dead worker adds no speed, so an m that includes one is never the minimum.
-    return np.asarray(((np.asarray(batch, np.float64)[..., None] + m) / speed).min(axis=-1))
-
-
 def rennala_round(profile: Profile, batch: ArrayLike) -> Float64[np.ndarray, "*profiles"]:
     """Seconds in which a Rennala round of M gradients is collected at the latest (derived).
 
     min_m (sum_{i<=m} 1/h_i)^-1 (M + m), the h_i sorted: among the m fastest workers each has lost at
     most one unfinished gradient.
     """
-    return _min_over_m(profile, batch)
+    m = np.arange(1, profile.n + 1)
+    speed = np.cumsum(1 / _sorted(profile), axis=-1)
+    # A dead worker adds no speed, so an m that includes one is never the minimum.
+    return np.asarray(((np.asarray(batch, np.float64)[..., None] + m) / speed).min(axis=-1))
 
 
 def rennala_round_literature(profile: Profile, batch: ArrayLike) -> Float64[np.ndarray, "*profiles"]:
     """Twice `rennala_round`, the form in the proofs of Tyurin's papers on Rennala SGD."""
-    return np.asarray(2 * _min_over_m(profile, batch))
+    return np.asarray(2 * rennala_round(profile, batch))
 
 
 def malenia_round(profile: Profile, batch: ArrayLike) -> Float64[np.ndarray, "*profiles"]:
