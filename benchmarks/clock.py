@@ -6,6 +6,8 @@ import argparse
 import heapq
 import json
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -200,22 +202,22 @@ def cases(n: int):
         "asynchronous serial", target, clock(c.asynchronous, fixed, comm_model="serial"),
         lambda: heap_asynchronous(h[0], kappa, updates, serial=True), events, updates,
     )  # fmt: skip
-    # Random rounds are the slowest; fewer of them, the same for both.
-    rounds, draw, some_profiles = max(5, 2000 // n), drawer(), noise[: max(16, 256 // max(1, n // 10))]
-    size = int(np.prod(some_profiles.shape)) * rounds
+    # Random rounds are not alike and no faster for being many, so fewer will do.
+    rounds, draw = max(5, 2000 // n), drawer()
+    size = PROFILES * rounds
     yield (
-        "synchronous random", 10, clock(c.synchronous, some_profiles, rounds=rounds, key=0),
+        "synchronous random", 10, clock(c.synchronous, noise, rounds=rounds, key=0),
         heap(heap_m_synchronous, n, draw=draw), size * n, slow,
     )  # fmt: skip
     yield (
-        "m-synchronous random", 10, clock(c.m_synchronous, some_profiles, n // 2, rounds=rounds, key=0),
+        "m-synchronous random", 10, clock(c.m_synchronous, noise, n // 2, rounds=rounds, key=0),
         heap(heap_m_synchronous, n // 2, draw=draw), size * n, slow,
     )  # fmt: skip
     yield (
-        "Rennala random", 10, clock(c.rennala, some_profiles, n, rounds=rounds, key=0),
+        "Rennala random", 10, clock(c.rennala, noise, n, rounds=rounds, key=0),
         heap(heap_rennala, n, draw=draw), size * n, slow,
     )  # fmt: skip
-    mild = jn.profiles.power_law(n, np.minimum(exponent[: some_profiles.shape[0]], 0.5), 0.0, 0.0)
+    mild = jn.profiles.power_law(n, np.minimum(exponent, 0.5), 0.0, 0.0)
     mild = mild.replace(noise="exponential")
     taken = int(c.malenia(mild, n, rounds, key=0).counts.sum())
     few_h = [row.tolist() for row in mild.compute[:few]]
@@ -238,6 +240,24 @@ def scaling(repeats: int) -> list[dict[str, float]]:
         cancel, finish = alternate(lambda: run("cancel"), lambda: run("finish"), repeats)
         rows.append({"profiles": count, "cancel": 1e6 * cancel / count, "finish": 1e6 * finish / count})
     return rows
+
+
+LARGE = """
+import resource, sys, numpy as np, jaxnigt as jn
+profile = jn.profiles.power_law(100, np.linspace(0.0, 2.0, 10_000))
+rounds = jn.clock.rennala(profile, 100, 1000, restart=sys.argv[1], counts=sys.argv[1] == "cancel")
+jn.clock.verify(rounds, profile)
+assert rounds.end.shape == (10_000, 1000)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)
+"""
+
+
+def memory(restart: str) -> dict[str, float]:
+    """Seconds and peak memory [GiB] of 10,000 profiles, n = 100, K = 1000, in a process of its own."""
+    begin = time.perf_counter()
+    command = [sys.executable, "-c", LARGE, restart]
+    out = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    return {"seconds": time.perf_counter() - begin, "GiB": float(out)}
 
 
 def main() -> None:
@@ -283,9 +303,17 @@ def main() -> None:
             *(f"{value:,.3g}" if key != "profiles" else f"{value:,}" for key, value in row.items())
         )
     console.print(cost)
+    large = {restart: memory(restart) for restart in ("cancel", "finish")}
+    for restart, used in large.items():
+        console.print(
+            f"10,000 profiles, n = 100, K = 1000, {restart}: peak {used['GiB']:.2f} GiB of memory, "
+            f"{used['seconds']:.0f} s with start and compilation"
+        )
     arguments.out.mkdir(parents=True, exist_ok=True)
     path = arguments.out / "clock.json"
-    path.write_text(json.dumps({"facts": facts(), "cases": results, "scaling": rows}, indent=1))
+    path.write_text(
+        json.dumps({"facts": facts(), "cases": results, "scaling": rows, "large": large}, indent=1)
+    )
     console.print(f"wrote {path}")
 
 

@@ -7,12 +7,12 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float64, Int32, Int64, Key
+from jaxtyping import Array, Float64, Int, Int32, Key
 
+from jaxnigt.clock import keys
 from jaxnigt.clock.communication import ARRIVAL_MODELS, check_model
-from jaxnigt.clock.pace import Pace, Timetable, finish, timetable
-from jaxnigt.clock.rules import First
-from jaxnigt.clock.selection import select
+from jaxnigt.clock.order import Queue, queue
+from jaxnigt.clock.pace import Pace, finish, timetable
 from jaxnigt.clock.types import Arrivals, over_profiles, whole
 from jaxnigt.profiles import Noise, Profile
 
@@ -61,103 +61,80 @@ def asynchronous(
         >>> result.time, result.worker, result.staleness
         (array([1. , 2. , 2.5, 3. ]), array([0, 0, 1, 0], dtype=int32), array([0, 0, 2, 1], dtype=int32))
     """
-    updates = whole("updates", updates)
     check_model(comm_model, ARRIVAL_MODELS)
-    if profile.fixed and comm_model == "parallel":
-        result = over_profiles(Merge(updates), profile, key)
-    else:
-        result = over_profiles(Queue(updates, comm_model, profile.noise), profile, key)
+    kernel = Server(whole("updates", updates), comm_model, profile.fixed, profile.noise)
+    result = over_profiles(kernel, profile, key)
     return Arrivals(result.time, result.worker, result.staleness, comm_model)
 
 
-_COUNT_UP_TO = 32
-"""Workers up to which counting is faster than sorting on a CPU."""
+class State(NamedTuple):
+    """Where a server stands between updates.
+
+    Attributes:
+        ready: when each worker's gradient arrives, or is ready for the link.
+        version: i32[n], updates that the model it is computed at has seen.
+        drawn: i32[n], draws that each worker has used; empty where times are not random.
+        free: f64[], when the link is free.
+    """
+
+    ready: Queue
+    version: Int32[Array, " n"]
+    drawn: Int32[Array, "..."]
+    free: Float64[Array, ""]
 
 
 @dataclasses.dataclass(frozen=True)
-class Merge:
-    """Fixed cycles: the first K of n regular sequences, ordered without playing them in turn."""
+class Server:
+    """Arrivals one by one.
 
-    updates: int
-
-    def __call__(self, pace: Pace, comm: Float64[Array, " n"], key: Key[Array, ""]) -> Update:
-        """Update k is the gradient that k others precede."""
-        cycle = jnp.where(jnp.isfinite(pace.h), pace.h + comm, jnp.inf)
-        table = timetable(pace._replace(h=cycle), jnp.zeros_like(cycle))
-        n = len(cycle)
-        counts = select(table, jnp.zeros(n), First(jnp.int64(self.updates))).counts.astype(jnp.int64)
-        worker = jnp.repeat(jnp.arange(n), counts, total_repeat_length=self.updates)
-        first = jnp.cumsum(counts) - counts
-        number = jnp.arange(self.updates) - first[worker] + 1
-        time = number.astype(jnp.float64) * cycle[worker]
-        place = self._place(table, time, worker, number)
-        slot = jnp.zeros(self.updates, jnp.int64).at[place].set(jnp.arange(self.updates))
-        before = jnp.where(number > 1, jnp.roll(place, 1), -1)
-        staleness = (place - before - 1)[slot]
-        return Update(time[slot], worker[slot].astype(jnp.int32), staleness.astype(jnp.int32))
-
-    def _place(
-        self,
-        table: Timetable,
-        time: Float64[Array, " K"],
-        worker: Int64[Array, " K"],
-        number: Int64[Array, " K"],
-    ) -> Int64[Array, " K"]:
-        """How many arrivals precede each one in the order of (time, worker)."""
-        n = len(table.lead)
-        if n > _COUNT_UP_TO:
-            slot = jax.lax.sort((time, worker, jnp.arange(self.updates)), num_keys=2, is_stable=False)[2]
-            return jnp.zeros(self.updates, jnp.int64).at[slot].set(jnp.arange(self.updates))
-        # Among few workers each arrival can count those of every other worker by division.
-        place = number - 1
-        for j in range(n):
-            h = table.pace.h[j]
-            k = jnp.floor(time / h)
-            k = jnp.where(jnp.where(h < jnp.inf, k * h, jnp.inf) > time, k - 1, k)
-            k = jnp.where(jnp.where(h < jnp.inf, (k + 1) * h, jnp.inf) <= time, k + 1, k)
-            # Of worker j's arrivals at this very time those of a higher index come later.
-            tied = jnp.where(h < jnp.inf, k * h, jnp.inf) == time
-            k = k - (tied & (j > worker)).astype(jnp.float64)
-            place = place + jnp.where(worker == j, 0.0, jnp.maximum(k, 0.0)).astype(jnp.int64)
-        return place
-
-
-@dataclasses.dataclass(frozen=True)
-class Queue:
-    """Arrivals one by one: random or varying times, or messages that queue for the server's link."""
+    Attributes:
+        updates: K.
+        comm_model: "parallel" or "serial".
+        fixed: whether times are neither random nor varying.
+        noise: the distribution that multiplies the time of a gradient, or None.
+    """
 
     updates: int
     comm_model: str
+    fixed: bool
     noise: Noise | None
 
     def __call__(self, pace: Pace, comm: Float64[Array, " n"], key: Key[Array, ""]) -> Update:
         """The next to be ready is served next."""
-        n = len(comm)
+        comm = jnp.where(jnp.isfinite(pace.h), comm, 0.0)
+        parallel = self.comm_model == "parallel"
+        cycle = pace.h + comm
 
-        def work(worker: Array, draw: Array) -> Float64[Array, ""]:
+        def work(worker: Int[Array, ""], drawn: Int32[Array, "..."]) -> Float64[Array, ""]:
             if self.noise is None:
                 return jnp.ones(())
-            return self.noise.sample(jax.random.fold_in(jax.random.fold_in(key, worker), draw))
+            return keys.draw(self.noise, keys.fold(keys.words(key), worker, drawn[worker]))
 
-        works = jax.vmap(work, (0, None))(jnp.arange(n), jnp.zeros((), jnp.int64))
-        ready = timetable(pace, jnp.zeros_like(comm)).arrival(works)
-        comm = jnp.where(jnp.isfinite(pace.h), comm, 0.0)
-        ready = ready + comm if self.comm_model == "parallel" else ready
+        def next_ready(i: Array, time: Array, drawn: Array) -> Float64[Array, ""]:
+            if self.fixed and parallel:
+                # Cycles are alike, so the k-th ends at k times the first, the product formed once.
+                return (jnp.round(time / cycle[i]) + 1) * cycle[i]
+            done = finish(pace, i, time, work(i, drawn))
+            return done + comm[i] if parallel else done
 
-        def one_update(
-            carry: tuple[Array, Array, Array, Array], k: Int64[Array, ""]
-        ) -> tuple[tuple[Array, Array, Array, Array], Update]:
-            ready, drawn, version, free = carry
-            i = jnp.argmin(ready)
-            time = ready[i]
-            if self.comm_model == "serial":
-                time = jnp.maximum(time, free) + comm[i]
-            done = finish(pace, i, time, work(i, drawn[i]))
-            done = done + comm[i] if self.comm_model == "parallel" else done
-            done = jnp.where(jnp.isfinite(time), done, jnp.inf)
-            update = Update(time, i.astype(jnp.int32), (k - version[i]).astype(jnp.int32))
-            after = (ready.at[i].set(done), drawn.at[i].add(1), version.at[i].set(k + 1), time)
-            return after, update
+        def one_update(state: State, k: Int32[Array, ""]) -> tuple[State, Update]:
+            time, i = state.ready.head()
+            if not parallel:
+                time = jnp.maximum(time, state.free) + comm[i]
+            following = next_ready(i, time, state.drawn)
+            following = jnp.where(jnp.isfinite(time), following, jnp.inf)
+            update = Update(time, i.astype(jnp.int32), k - state.version[i])
+            drawn = state.drawn.at[i].add(1) if self.noise else state.drawn
+            version = state.version.at[i].set(k + 1)
+            return State(state.ready.put(i, following), version, drawn, time), update
 
-        carry = (ready, jnp.ones(n, jnp.int64), jnp.zeros(n, jnp.int64), jnp.zeros(()))
-        return jax.lax.scan(one_update, carry, jnp.arange(self.updates))[1]
+        n = len(comm)
+        drawn = jnp.zeros(n if self.noise else 0, jnp.int32)
+        works = jax.vmap(work, (0, None))(jnp.arange(n), drawn)
+        if self.fixed and parallel:
+            first = cycle
+        else:
+            first = timetable(pace, jnp.zeros_like(comm)).arrival(works)
+            first = first + comm if parallel else first
+        state = State(queue(first), jnp.zeros(n, jnp.int32), drawn + 1, jnp.zeros(()))
+        return jax.lax.scan(one_update, state, jnp.arange(self.updates, dtype=jnp.int32))[1]

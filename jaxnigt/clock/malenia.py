@@ -17,6 +17,7 @@ def malenia(
     *,
     key: int | Key[Array, ""] | None = None,
     comm_model: str = "allreduce",
+    counts: bool = True,
 ) -> Rounds:
     """Rounds that end with the first arrival at which ((1/n) sum_i 1/M_i)^-1 >= M/n.
 
@@ -29,6 +30,7 @@ def malenia(
         rounds: K, how many rounds.
         key: for random times; consumed.
         comm_model: as for `rennala` with restart="cancel".
+        counts: whether to return the counts, which take 4 K n bytes a profile where rounds differ.
 
     Returns:
         Rounds with end f64[..., K] and counts i32[..., K or 1, n].
@@ -43,4 +45,4 @@ def malenia(
         (array([10.]), array([[10,  1]], dtype=int32))
     """
     sizes = per_round("batch", batch, whole("rounds", rounds))
-    return run_rounds("malenia", profile, sizes, key=key, comm_model=comm_model)
+    return run_rounds("malenia", profile, sizes, key=key, comm_model=comm_model, counts=counts)

@@ -13,33 +13,33 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float64, Int32, Int64, Key
 
+from jaxnigt.clock import keys
 from jaxnigt.clock.communication import round_communication
+from jaxnigt.clock.order import Queue, first_of, queue
 from jaxnigt.clock.pace import Pace, finish, timetable
 from jaxnigt.clock.rules import Fastest, First, Harmonic
 from jaxnigt.profiles import Noise
 
 RULES = {"m_synchronous": Fastest, "rennala": First, "malenia": Harmonic}
-_EVENTS_AT_ONCE = 32
+_EVENTS_AT_ONCE = 16
 
 
 class State(NamedTuple):
     """Where a collection stands.
 
     Attributes:
-        done: f64[n], completion of the gradient each worker is computing.
-        stale: bool[n], whether that gradient was started in an earlier round.
-        drawn: i64[n], gradients started in this round.
-        counts: i64[n], gradients that entered it.
+        arrivals: of the gradient that each worker is computing.
+        done: f64[n], their completions, where messages make them differ from arrivals; else empty.
+        counts: i32[n], gradients of each worker that entered; -1 while it computes a stale one.
         total: f64[s], the rule's score added up over workers.
         last: i64[], who delivered the deciding gradient.
         time: f64[], when it arrived.
         over: bool[].
     """
 
-    done: Float64[Array, " n"]
-    stale: Bool[Array, " n"]
-    drawn: Int64[Array, " n"]
-    counts: Int64[Array, " n"]
+    arrivals: Queue
+    done: Float64[Array, "..."]
+    counts: Int32[Array, " n"]
     total: Float64[Array, " s"]
     last: Int64[Array, ""]
     time: Float64[Array, ""]
@@ -80,25 +80,27 @@ class RandomRounds:
         one_each = self.rule in ("synchronous", "m_synchronous")
 
         def one_round(carry: Carry, round_: tuple[Array, Array]) -> tuple[Carry, Ended]:
-            key_k, size = jax.random.fold_in(key, round_[0]), round_[1]
+            key_k, size = keys.fold(keys.words(key), round_[0]), round_[1]
             if one_each:
                 end, counts = self._one_each(pace, comm, carry[0], key_k, size)
                 return (end, carry[1], carry[2]), (end, counts.astype(jnp.int32))
             state = self._collect(pace, comm, carry, key_k, size)
-            pause = round_communication(self.comm_model, comm, live, state.counts)
+            counts = jnp.maximum(state.counts, 0)
+            pause = round_communication(self.comm_model, comm, live, counts)
             end = state.time + pause
-            busy = (jnp.arange(len(comm)) != state.last) & ~((pause > 0) & (state.done <= end))
+            done = state.arrivals.times(len(comm))
+            busy = (jnp.arange(len(comm)) != state.last) & ~((pause > 0) & (done <= end))
             busy = busy & (self.restart == "finish")
-            return (end, state.done, busy), (end, state.counts.astype(jnp.int32))
+            return (end, done, busy), (end, counts)
 
         carry = (jnp.zeros(()), jnp.zeros_like(comm), jnp.zeros(comm.shape, bool))
         return jax.lax.scan(one_round, carry, (jnp.arange(len(sizes)), sizes))[1]
 
-    def _draw(self, key: Key[Array, ""], worker: Array, draw: Array) -> Float64[Array, ""]:
-        return self.noise.sample(jax.random.fold_in(jax.random.fold_in(key, worker), draw))
+    def _draw(self, key: keys.Words, worker: Array, draw: Array) -> Float64[Array, ""]:
+        return keys.draw(self.noise, keys.fold(key, worker, draw))
 
     def _all_finish(
-        self, pace: Pace, start: Float64[Array, " n"], key: Key[Array, ""], draw: Array
+        self, pace: Pace, start: Float64[Array, " n"], key: keys.Words, draw: Array
     ) -> Float64[Array, " n"]:
         """When each worker is done with the gradient that it starts at `start`."""
         works = jax.vmap(self._draw, (None, 0, None))(key, jnp.arange(len(pace.h)), draw)
@@ -106,7 +108,7 @@ class RandomRounds:
         return jnp.where(jnp.isfinite(start), timetable(pace, begin).arrival(works), jnp.inf)
 
     def _one_each(
-        self, pace: Pace, comm: Array, start: Array, key: Key[Array, ""], size: Int64[Array, ""]
+        self, pace: Pace, comm: Array, start: Array, key: keys.Words, size: Int64[Array, ""]
     ) -> tuple[Float64[Array, ""], Int64[Array, " n"]]:
         """Synchronous rounds of `size` gradients a worker, or the first gradient of `size` workers."""
         done = jnp.broadcast_to(start, comm.shape)
@@ -121,8 +123,7 @@ class RandomRounds:
         arrival = done + (comm if self.comm_model == "gather" else 0.0)
         counts = jnp.broadcast_to(size, comm.shape)
         if self.rule == "m_synchronous":
-            rank = jnp.argsort(jnp.argsort(arrival, stable=True))
-            counts = (rank < size).astype(jnp.int64)
+            counts = first_of(arrival, size).astype(jnp.int64)
         collected = jnp.where(counts > 0, arrival, 0.0).max()
         if self.comm_model == "server":
             return jnp.where(counts > 0, done + comm, 0.0).max(), counts
@@ -131,20 +132,20 @@ class RandomRounds:
         ), counts
 
     def _collect(
-        self, pace: Pace, comm: Array, carry: Carry, key: Key[Array, ""], size: Int64[Array, ""]
+        self, pace: Pace, comm: Array, carry: Carry, key: keys.Words, size: Int64[Array, ""]
     ) -> State:
         """Arrivals in order of (time, worker) until the rule has enough."""
         start, under_way, busy = carry
         rule = RULES[self.rule](size)
-        nothing = jnp.zeros(comm.shape, jnp.int64)
+        gather = self.comm_model == "gather"
         fresh = self._all_finish(
-            pace, jnp.broadcast_to(start, comm.shape), key, jnp.zeros((), jnp.int64)
+            pace, jnp.broadcast_to(start, comm.shape), key, jnp.zeros((), jnp.int32)
         )
+        done = jnp.where(busy, under_way, fresh)
         state = State(
-            done=jnp.where(busy, under_way, fresh),
-            stale=busy,
-            drawn=jnp.where(busy, 0, 1),
-            counts=nothing,
+            arrivals=queue(done + comm if gather else done),
+            done=done if gather else jnp.zeros(0),
+            counts=jnp.where(busy, -1, 0).astype(jnp.int32),
             total=rule.score(jnp.zeros_like(comm)).sum(axis=0),
             last=jnp.zeros((), jnp.int64),
             time=jnp.full((), jnp.inf),
@@ -152,35 +153,37 @@ class RandomRounds:
         )
 
         def event(_: Array, state: State) -> State:
-            arrival = state.done + (comm if self.comm_model == "gather" else 0.0)
-            i = jnp.argmin(arrival)
-            going = ~state.over
-            never = ~jnp.isfinite(arrival[i])
-            useful = going & ~never & ~state.stale[i]
+            time, i = state.arrivals.head()
+            going = ~state.over & jnp.isfinite(time)
             before = state.counts[i]
-            after = before + useful.astype(jnp.int64)
-            scores = rule.score(jnp.stack([before, after]).astype(jnp.float64))
+            after = before + going.astype(jnp.int32)
+            # A stale gradient moves the count from -1 to 0, which adds no score.
+            pair = jnp.maximum(jnp.stack([before, after]), 0).astype(jnp.float64)
+            scores = rule.score(pair)
             total = state.total + scores[1] - scores[0]
-            decided = useful & rule.enough(total)
-            goes_on = going & ~never & ~decided
-            work = self._draw(key, i, state.drawn[i])
-            done = jnp.where(goes_on, finish(pace, i, state.done[i], work), state.done[i])
+            decided = going & (after > 0) & rule.enough(total)
+            goes_on = going & ~decided
+            free = state.done[i] if gather else time
+            # Gradients started in this round: one for each that entered, and the one that is next.
+            free = finish(pace, i, jnp.where(goes_on, free, 0.0), self._draw(key, i, after))
+            following = jnp.where(goes_on, free + comm[i] if gather else free, time)
+            done = state.done.at[i].set(free) if gather else state.done
             return State(
-                done=state.done.at[i].set(done),
-                stale=state.stale.at[i].set(state.stale[i] & ~goes_on),
-                drawn=state.drawn.at[i].add(goes_on.astype(jnp.int64)),
+                arrivals=state.arrivals.put(i, following),
+                done=done,
                 counts=state.counts.at[i].set(after),
                 total=total,
                 last=jnp.where(decided, i, state.last),
-                time=jnp.where(decided, arrival[i], state.time),
-                over=state.over | decided | never,
+                time=jnp.where(decided, time, state.time),
+                over=state.over | ~goes_on,
             )
 
         def events(state: State) -> State:
             """Several, since steps past the end change nothing; and none where they cannot help."""
             if self.rule == "malenia":
                 # Workers that deliver nothing more must leave room for the others to reach the sum.
-                stuck = jnp.where(jnp.isfinite(state.done), 0.0, 1 / state.counts.astype(jnp.float64))
+                stays_away = ~jnp.isfinite(state.arrivals.times(len(comm)))
+                stuck = jnp.where(stays_away, 1 / state.counts.astype(jnp.float64), 0.0)
                 hopeless = stuck.sum() * size.astype(jnp.float64) > len(comm) ** 2 * (1 + 1e-12)
                 state = state._replace(over=state.over | hopeless)
             steps = self.largest if self.rule == "rennala" else _EVENTS_AT_ONCE

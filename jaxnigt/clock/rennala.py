@@ -21,6 +21,7 @@ def rennala(
     key: int | Key[Array, ""] | None = None,
     restart: str = "cancel",
     comm_model: str = "allreduce",
+    counts: bool = True,
 ) -> Rounds:
     """Rounds that end with the first `batch` gradients computed at the round's point.
 
@@ -38,6 +39,7 @@ def rennala(
         comm_model: "allreduce" adds max_i kappa_i over live workers, "server" over contributors,
             "serial" the sum over contributors; "gather" (for "cancel") ends at the first t at which
             the rule holds for gradients computed by t - kappa_i.
+        counts: whether to return the counts, which take 4 K n bytes a profile where rounds differ.
 
     Returns:
         Rounds with end f64[..., K] and counts i32[..., K or 1, n].
@@ -55,4 +57,6 @@ def rennala(
     sizes = per_round("batch", batch, whole("rounds", rounds))
     if restart not in RESTARTS:
         raise InputError(f"restart: got {restart!r}, allowed are {', '.join(RESTARTS)}.")
-    return run_rounds("rennala", profile, sizes, key=key, comm_model=comm_model, restart=restart)
+    return run_rounds(
+        "rennala", profile, sizes, key=key, comm_model=comm_model, restart=restart, counts=counts
+    )

@@ -15,7 +15,7 @@ from jaxnigt.clock.pace import Pace, timetable
 from jaxnigt.clock.random_rounds import RULES, RandomRounds
 from jaxnigt.clock.rules import First
 from jaxnigt.clock.selection import Selection, select
-from jaxnigt.clock.types import Rounds, over_profiles
+from jaxnigt.clock.types import Kernel, Rounds, over_profiles
 from jaxnigt.errors import InputError
 from jaxnigt.profiles import Profile
 
@@ -121,6 +121,19 @@ class Finish:
         return jax.lax.scan(one_round, grid, sizes)[1]
 
 
+@dataclasses.dataclass(frozen=True)
+class EndsOnly:
+    """Rounds of another kernel without their counts, which are n times as large as their ends."""
+
+    kernel: Kernel
+
+    def __call__(
+        self, pace: Pace, comm: Float64[Array, " n"], key: Key[Array, ""], sizes: Int64[Array, " K"]
+    ) -> tuple[Float64[Array, " K"], None]:
+        """Ends of rounds of these sizes."""
+        return self.kernel(pace, comm, key, sizes)[0], None
+
+
 def run_rounds(
     rule: str,
     profile: Profile,
@@ -129,27 +142,28 @@ def run_rounds(
     key: int | Key[Array, ""] | None,
     comm_model: str,
     restart: str = "cancel",
+    counts: bool = True,
 ) -> Rounds:
     """Rounds of a rule for all profiles; see the functions of `jaxnigt.clock` for the arguments."""
     check_model(comm_model, ROUND_MODELS)
     if restart == "finish" and comm_model == "gather":
         raise InputError('comm_model: "gather" is defined for restart = "cancel" only.')
-    which = None
+    alike = profile.fixed and restart == "cancel"
+    # Under fixed times all rounds of one size are alike, so one of each is enough.
+    kinds, which = np.unique(sizes, return_inverse=True) if alike else (sizes, None)
+    kernel: Kernel
     if profile.noise is not None:
         kernel = RandomRounds(rule, restart, comm_model, profile.noise, int(sizes.max()))
-        end, counts = over_profiles(kernel, profile, key, sizes)
     elif restart == "finish":
-        end, counts = over_profiles(Finish(comm_model), profile, key, sizes)
-    elif profile.power is not None:
-        end, counts = over_profiles(Cancel(rule, comm_model, alike=False), profile, key, sizes)
+        kernel = Finish(comm_model)
     else:
-        # Under fixed times all rounds of one size are alike, so one of each is enough.
-        kinds, which = np.unique(sizes, return_inverse=True)
-        kernel = Cancel(rule, comm_model, alike=True)
-        durations, counts = over_profiles(kernel, profile, key, kinds)
-        end = _ends(durations, which)
-        counts = counts if len(kinds) == 1 else counts[..., which, :]
-    return Rounds(end, counts, rule, sizes, restart, comm_model)
+        kernel = Cancel(rule, comm_model, alike)
+    end, count = over_profiles(kernel if counts else EndsOnly(kernel), profile, key, kinds)
+    if which is not None:
+        end = _ends(end, which)
+        if counts and len(kinds) > 1:
+            count = count[..., which, :]
+    return Rounds(end, count, rule, sizes, restart, comm_model)
 
 
 def _ends(

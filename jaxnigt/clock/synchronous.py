@@ -18,6 +18,7 @@ def synchronous(
     per_worker: ArrayLike = 1,
     key: int | Key[Array, ""] | None = None,
     comm_model: str = "allreduce",
+    counts: bool = True,
 ) -> Rounds:
     """Rounds in which each worker computes `per_worker` gradients and all wait for the slowest.
 
@@ -30,6 +31,7 @@ def synchronous(
         key: for random times; consumed.
         comm_model: "allreduce" adds max_i kappa_i over live workers; "server" and "gather" end at
             max_i (per_worker h_i + kappa_i); "serial" adds the sum of kappa_i.
+        counts: whether to return the counts, which take 4 K n bytes a profile where rounds differ.
 
     Returns:
         Rounds with end f64[..., K] and counts i32[..., K or 1, n].
@@ -43,7 +45,7 @@ def synchronous(
         array([3., 6., 9.])
     """
     sizes = per_round("per_worker", per_worker, whole("rounds", rounds))
-    return run_rounds("synchronous", profile, sizes, key=key, comm_model=comm_model)
+    return run_rounds("synchronous", profile, sizes, key=key, comm_model=comm_model, counts=counts)
 
 
 def m_synchronous(
@@ -53,6 +55,7 @@ def m_synchronous(
     *,
     key: int | Key[Array, ""] | None = None,
     comm_model: str = "allreduce",
+    counts: bool = True,
 ) -> Rounds:
     """Rounds that end with the first gradient of each of the m first workers; the rest is dropped.
 
@@ -64,6 +67,7 @@ def m_synchronous(
         rounds: K, how many rounds.
         key: for random times; consumed.
         comm_model: as for `synchronous`, with the m contributors in place of all workers.
+        counts: whether to return the counts, which take 4 K n bytes a profile where rounds differ.
 
     Returns:
         Rounds with end f64[..., K] and counts i32[..., K or 1, n] of zeros and ones.
@@ -79,4 +83,4 @@ def m_synchronous(
     if whole("m", m) > profile.n:
         raise InputError(f"m: got {m}, 1 to n = {profile.n} workers are allowed.")
     sizes = per_round("m", m, whole("rounds", rounds))
-    return run_rounds("m_synchronous", profile, sizes, key=key, comm_model=comm_model)
+    return run_rounds("m_synchronous", profile, sizes, key=key, comm_model=comm_model, counts=counts)

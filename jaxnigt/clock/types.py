@@ -25,8 +25,8 @@ _BLOCK_NUMBERS = 2**17
 """Numbers (profiles x workers x pieces of time) of one block, so that they stay in a CPU's cache."""
 
 
-_WORTH_TWO = 64
-"""Profiles from which on it pays to run two blocks at a time."""
+_WORTH_TWO = 2**20
+"""Bytes of results from which on it pays to run two blocks at a time."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -35,7 +35,8 @@ class Rounds:
 
     Attributes:
         end: f64[..., K], seconds at which round k is over, communication included; inf if never.
-        counts: i32, broadcastable to [..., K, n]: gradients of each worker that entered round k.
+        counts: i32, broadcastable to [..., K, n]: gradients of each worker that entered round k;
+            None where they were not asked for.
         rule: "synchronous", "m_synchronous", "rennala" or "malenia".
         sizes: i64[K], what the rule asks for: gradients of each worker, workers, or M.
         restart: "cancel" or "finish".
@@ -43,7 +44,7 @@ class Rounds:
     """
 
     end: Float64[np.ndarray, "*profiles K"]
-    counts: Int32[np.ndarray, "..."]
+    counts: Int32[np.ndarray, "..."] | None
     rule: str
     sizes: np.ndarray
     restart: str = "cancel"
@@ -102,28 +103,36 @@ def over_profiles(
         def block(which: np.ndarray) -> tuple[Any, ...]:
             return (h[which], comm[which], power[which], which), (breaks, key, *shared)
 
-        size = _block_size(kernel, block(np.zeros(1, int)), count)
+        arguments, structure = jax.tree.flatten(block(np.zeros(1, int)))
+        size, result = _plan(kernel, tuple(map(jax.typeof, arguments)), structure, count)
+    shapes, structure = jax.tree.flatten(result)
+    out = [np.empty((count, *x.shape[1:]), x.dtype) for x in shapes]
 
-    def run(first: int) -> Any:
+    def run(first: int) -> None:
         # The last block is filled up with its last profile, so that one program serves all.
         which = np.minimum(np.arange(first, first + size), count - 1)
         with double_precision():  # which is a setting of the thread
-            result = _vmapped(kernel, *block(which))
-        return jax.tree.map(lambda x: np.asarray(x)[: count - first], result)
+            results = jax.tree.leaves(_vmapped(kernel, *block(which)))
+        for whole, part in zip(out, results, strict=True):
+            whole[first : first + size] = np.asarray(part)[: count - first]
 
     # Two blocks at a time: many small operations leave cores idle, and devices between transfers.
-    with ThreadPoolExecutor(2) as pool:
-        results = list(pool.map(run, range(0, count, size)))
-    joined = jax.tree.map(lambda *blocks: np.concatenate(blocks), *results)
-    return jax.tree.map(lambda x: x.reshape(*profile.shape, *x.shape[1:]), joined)
+    with contextlib.ExitStack() as stack:
+        many = size < count
+        over = stack.enter_context(ThreadPoolExecutor(2)).map if many else map
+        list(over(run, range(0, count, size)))
+    return jax.tree.unflatten(structure, [x.reshape(*profile.shape, *x.shape[1:]) for x in out])
 
 
-def _block_size(kernel: Kernel, one: tuple[Any, ...], count: int) -> int:
+@functools.lru_cache(1024)
+def _plan(kernel: Kernel, arguments: tuple[Any, ...], structure: Any, count: int) -> tuple[int, Any]:
+    """Profiles of a block, and the result's types for a block of one."""
+    one = jax.tree.unflatten(structure, arguments)
     result = jax.eval_shape(functools.partial(_vmapped, kernel), *one)
     size = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(result))
     power = one[0][2]
-    half = -(-count // 2) if count >= _WORTH_TWO else count
-    return max(1, min(half, _BLOCK_BYTES // max(1, size), _BLOCK_NUMBERS // power.size))
+    half = -(-count // 2) if count * size >= _WORTH_TWO else count
+    return max(1, min(half, _BLOCK_BYTES // max(1, size), _BLOCK_NUMBERS // power.size)), result
 
 
 @functools.partial(jax.jit, static_argnums=0)

@@ -13,6 +13,8 @@ from jaxnigt.profiles import Profile
 
 _REL = 1e-9
 _SLACK = 1e-12
+_BLOCK_NUMBERS = 2**22
+"""Profiles x rounds x workers that are looked at together, each as a few float64."""
 
 
 def verify(result: Rounds | Arrivals, profile: Profile) -> None:
@@ -30,16 +32,56 @@ def verify(result: Rounds | Arrivals, profile: Profile) -> None:
     Raises:
         InvariantError: names the first broken invariant and where.
     """
-    if isinstance(result, Rounds):
-        _verify_rounds(result, profile)
-    else:
-        _verify_arrivals(result, profile)
+    time = result.end if isinstance(result, Rounds) else result.time
+    if time.shape[:-1] != profile.shape:
+        what = "end for each profile and round" if isinstance(result, Rounds) else "time for each update"
+        raise InvariantError(f"one {what}", f"shape {time.shape} for profiles {profile.shape}")
+    count = int(np.prod(profile.shape, dtype=int))
+    profiles, result = profile.reshape(count), _flat(result, count)
+    size = max(1, _BLOCK_NUMBERS // (profile.n * time.shape[-1]))
+    for first in range(0, count, size):
+        block = slice(first, first + size)
+        part = {name: value[block] for name, value in _arrays(result).items()}
+        some = dataclasses.replace(result, **part)
+        try:
+            if isinstance(some, Rounds):
+                _verify_rounds(some, profiles[block])
+            else:
+                _verify_arrivals(some, profiles[block])
+        except _BrokenError as broken:
+            index = np.unravel_index(first + broken.index[0], profile.shape) if profile.shape else ()
+            where = [*(int(i) for i in index), *broken.index[1:]]
+            raise InvariantError(broken.invariant, f"[{broken.axes}] = {where}") from None
 
 
-def _require(invariant: str, holds: Bool[np.ndarray, "..."], axes: str) -> None:
+class _BrokenError(Exception):
+    """An invariant that does not hold in a block of profiles, and where."""
+
+    def __init__(self, invariant: str, axes: str, index: tuple[int, ...]):
+        self.invariant, self.axes, self.index = invariant, axes, index
+
+
+def _require(invariant: str, holds: Bool[np.ndarray, "P ..."], axes: str) -> None:
     if not holds.all():
-        index = tuple(int(i[0]) for i in np.nonzero(~np.atleast_1d(holds)))
-        raise InvariantError(invariant, f"[{axes}] = {list(index)}")
+        raise _BrokenError(invariant, axes, tuple(int(i[0]) for i in np.nonzero(~holds)))
+
+
+def _arrays(result: Rounds | Arrivals) -> dict[str, np.ndarray]:
+    """The fields that have an entry for each profile."""
+    names = ("end", "counts") if isinstance(result, Rounds) else ("time", "worker", "staleness")
+    fields = {name: getattr(result, name) for name in names}
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _flat(result: Rounds | Arrivals, count: int) -> Rounds | Arrivals:
+    """The result with one axis of profiles."""
+    arrays = _arrays(result)
+    shape = (result.end if isinstance(result, Rounds) else result.time).shape[:-1]
+    for name, value in arrays.items():
+        own = 2 if name == "counts" else 1
+        tail = np.broadcast_shapes(value.shape[-own:], (1,) * own)
+        arrays[name] = np.broadcast_to(value, (*shape, *tail)).reshape(count, *tail)
+    return dataclasses.replace(result, **arrays)
 
 
 def _steps(time: Float64[np.ndarray, "*profiles K"]) -> Float64[np.ndarray, "*profiles K"]:
@@ -49,21 +91,21 @@ def _steps(time: Float64[np.ndarray, "*profiles K"]) -> Float64[np.ndarray, "*pr
 
 
 def _verify_rounds(rounds: Rounds, profile: Profile) -> None:
-    shape = (*profile.shape, len(rounds.sizes))
-    _require("one end for each profile and round", np.array(rounds.end.shape == shape), "")
     _require("no end is NaN", ~np.isnan(rounds.end), "..., round")
     never = np.isinf(rounds.end)
     _require("nothing follows a round that never ends", never[..., 1:] >= never[..., :-1], "..., round")
     duration = _steps(rounds.end)
     _require("every round takes time", duration > 0, "..., round")
+    if rounds.counts is None:
+        return
     if rounds.counts.shape[-2] == 1:
         # One row of counts speaks for all rounds: they must be alike, and the first is looked at.
         spent, passed = (np.where(never, 0.0, x) for x in (duration, rounds.end))
         same = (np.abs(spent - spent[..., :1]) <= _REL * passed) & (never == never[..., :1])
         _require("alike rounds take the same time", same, "..., round")
         rounds = dataclasses.replace(rounds, end=rounds.end[..., :1], sizes=rounds.sizes[:1])
-        never, duration, shape = never[..., :1], duration[..., :1], (*profile.shape, 1)
-    counts = np.broadcast_to(rounds.counts, (*shape, profile.n))
+        never, duration = never[..., :1], duration[..., :1]
+    counts = np.broadcast_to(rounds.counts, (*rounds.end.shape, profile.n))
     _require("no negative counts", counts >= 0, "..., round, worker")
     _verify_counts(rounds, counts, never)
     if profile.noise is None:
@@ -86,15 +128,23 @@ def _verify_counts(rounds: Rounds, counts: np.ndarray, never: np.ndarray) -> Non
     else:
         _require("Malenia's condition holds at the stop", _malenia(counts, sizes) | never, "..., round")
         # Dropping the last arrival must break it; who came last is one of those who delivered.
-        fewer = np.maximum(counts[..., None, :] - np.eye(counts.shape[-1], dtype=counts.dtype), 0)
-        fails = (~_malenia(fewer, sizes[:, None]) & (counts > 0)).any(axis=-1)
+        fails = (~_malenia(counts, sizes, drop=True) & (counts > 0)).any(axis=-1)
         _require("Malenia's condition fails one arrival earlier", fails | never, "..., round")
 
 
-def _malenia(counts: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+def _malenia(counts: np.ndarray, sizes: np.ndarray, drop: bool = False) -> np.ndarray:
+    """The condition [P, K], or [P, K, n] with one gradient of each worker in turn dropped."""
     n = counts.shape[-1]
-    inverse = np.where(counts > 0, 1 / np.maximum(counts, 1), np.inf).sum(axis=-1)
-    return inverse * sizes <= n**2 * (1 + _SLACK)
+    inverse = _inverse(counts)
+    total = inverse.sum(axis=-1)
+    if drop:
+        others = total[..., None] - np.where(counts == 0, 0.0, inverse)
+        total, sizes = others + _inverse(np.maximum(counts - 1, 0)), sizes[:, None]
+    return total * sizes <= n**2 * (1 + _SLACK)
+
+
+def _inverse(counts: np.ndarray) -> np.ndarray:
+    return np.where(counts > 0, 1 / np.maximum(counts, 1), np.inf)
 
 
 def _verify_speed(rounds: Rounds, counts: np.ndarray, duration: np.ndarray, profile: Profile) -> None:
@@ -145,9 +195,6 @@ def _work(profile: Profile, start: np.ndarray, until: np.ndarray) -> np.ndarray:
 
 def _verify_arrivals(arrivals: Arrivals, profile: Profile) -> None:
     time, worker = arrivals.time, arrivals.worker
-    shape = (*profile.shape, time.shape[-1])
-    same = time.shape == worker.shape == arrivals.staleness.shape == shape
-    _require("one time, worker and staleness for each profile and update", np.array(same), "")
     _require("no time is NaN", ~np.isnan(time), "..., update")
     _require("no update at time 0 or before", time > 0, "..., update")
     _require("times do not fall", time[..., 1:] >= time[..., :-1], "..., update")
@@ -159,7 +206,7 @@ def _verify_arrivals(arrivals: Arrivals, profile: Profile) -> None:
         ordered = worker[..., 1:] > worker[..., :-1]
         _require("ties are ordered by worker", ordered | ~tied, "..., update")
     previous = _previous(worker)
-    implied = np.arange(shape[-1]) - (previous + 1)
+    implied = np.arange(time.shape[-1]) - (previous + 1)
     _require(
         "staleness is what the order implies", (arrivals.staleness == implied) | ~happens, "..., update"
     )

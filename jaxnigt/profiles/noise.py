@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -26,7 +28,16 @@ class Noise:
 
     def sample(self, key: Key[Array, ""]) -> Float64[Array, ""]:
         """One draw in float64; the key is consumed."""
-        return _SAMPLERS[self.name](key, *self.parameters)
+        if self.quantile is not None:
+            return self.quantile(jax.random.uniform(key, dtype=jnp.float64))
+        (shape,) = self.parameters
+        return jax.random.gamma(key, jnp.float64(shape), dtype=jnp.float64) / shape
+
+    @property
+    def quantile(self) -> Callable[[Float64[Array, ""]], Float64[Array, ""]] | None:
+        """A map from a uniform number in [0, 1) to a draw; None for the gamma distribution."""
+        quantile = _QUANTILES.get(self.name)
+        return quantile and functools.partial(quantile, *self.parameters)
 
 
 def exponential() -> Noise:
@@ -62,35 +73,30 @@ def _above(name: str, value: float, least: float) -> float:
     return float(value)
 
 
-def _uniform(key: Key[Array, ""]) -> Float64[Array, ""]:
-    return jax.random.uniform(key, dtype=jnp.float64)
+def _exponential(uniform: Float64[Array, ""]) -> Float64[Array, ""]:
+    return -jnp.log1p(-uniform)
 
 
-def _exponential(key: Key[Array, ""]) -> Float64[Array, ""]:
-    return -jnp.log1p(-_uniform(key))
+def _lognormal(sigma: float, uniform: Float64[Array, ""]) -> Float64[Array, ""]:
+    # Half a step of the uniform numbers keeps 0 out and leaves the others symmetric.
+    z = math.sqrt(2) * jax.lax.erf_inv(2 * uniform - 1 + 2.0**-52)
+    return jnp.exp(sigma * z - sigma**2 / 2)
 
 
-def _lognormal(key: Key[Array, ""], sigma: float) -> Float64[Array, ""]:
-    return jnp.exp(sigma * jax.random.normal(key, dtype=jnp.float64) - sigma**2 / 2)
+def _pareto(alpha: float, uniform: Float64[Array, ""]) -> Float64[Array, ""]:
+    return (alpha - 1) / alpha * (1 - uniform) ** (-1 / alpha)
 
 
-def _gamma(key: Key[Array, ""], shape: float) -> Float64[Array, ""]:
-    return jax.random.gamma(key, jnp.float64(shape), dtype=jnp.float64) / shape
-
-
-def _pareto(key: Key[Array, ""], alpha: float) -> Float64[Array, ""]:
-    return (alpha - 1) / alpha * (1 - _uniform(key)) ** (-1 / alpha)
-
-
-def _bernoulli_outage(key: Key[Array, ""], probability: float, slowdown: float) -> Float64[Array, ""]:
+def _bernoulli_outage(
+    probability: float, slowdown: float, uniform: Float64[Array, ""]
+) -> Float64[Array, ""]:
     mean = 1 - probability + probability * slowdown
-    return jnp.where(_uniform(key) < probability, slowdown, 1.0) / mean
+    return jnp.where(uniform < probability, slowdown, 1.0) / mean
 
 
-_SAMPLERS = {
+_QUANTILES = {
     "exponential": _exponential,
     "lognormal": _lognormal,
-    "gamma": _gamma,
     "pareto": _pareto,
     "bernoulli_outage": _bernoulli_outage,
 }

@@ -21,7 +21,8 @@ N, K, LARGEST = 6, 5, 12
 # Times whose multiples meet, some of them only up to rounding: 3 * 0.1 > 0.3 in float64.
 TIMES = st.sampled_from([0.1, 0.2, 0.3, 0.7, 1.0, 2.0, 3.0, 1 / 3, 2 / 3, *np.sqrt([2.0, 3.0, 4.0])])
 TIMES = TIMES | st.floats(0.1, 5.0)
-LINKS = st.sampled_from([0.0, 0.0, 0.1, 0.3, 1.0]) | st.floats(0.0, 5.0)
+# Processors may take subnormal numbers for 0, so they are left out.
+LINKS = st.sampled_from([0.0, 0.0, 0.1, 0.3, 1.0]) | st.floats(0.0, 5.0, allow_subnormal=False)
 POWERS = st.sampled_from([0.0, 0.5, 1.0, 1.0, 2.0, 3.0]) | st.floats(0.1, 4.0)
 NOISES = {
     "exponential": noises.exponential(),
