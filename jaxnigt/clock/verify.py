@@ -96,16 +96,17 @@ def _verify_rounds(rounds: Rounds, profile: Profile) -> None:
     _require("nothing follows a round that never ends", never[..., 1:] >= never[..., :-1], "..., round")
     duration = _steps(rounds.end)
     _require("every round takes time", duration > 0, "..., round")
-    if rounds.counts is None:
+    counts = rounds.counts
+    if counts is None:
         return
-    if rounds.counts.shape[-2] == 1:
+    if counts.shape[-2] == 1:
         # One row of counts speaks for all rounds: they must be alike, and the first is looked at.
         spent, passed = (np.where(never, 0.0, x) for x in (duration, rounds.end))
         same = (np.abs(spent - spent[..., :1]) <= _REL * passed) & (never == never[..., :1])
         _require("alike rounds take the same time", same, "..., round")
         rounds = dataclasses.replace(rounds, end=rounds.end[..., :1], sizes=rounds.sizes[:1])
         never, duration = never[..., :1], duration[..., :1]
-    counts = np.broadcast_to(rounds.counts, (*rounds.end.shape, profile.n))
+    counts = np.broadcast_to(counts, (*rounds.end.shape, profile.n))
     _require("no negative counts", counts >= 0, "..., round, worker")
     _verify_counts(rounds, counts, never)
     if profile.noise is None:
