@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike
 
 from jaxnigt.clock import verify
 from jaxnigt.errors import InputError
+from jaxnigt.methods.collection import Collection
 from jaxnigt.profiles import Profile
 from jaxnigt.trace import Trace
 
@@ -35,13 +36,14 @@ def replay(
             number of workers, an unknown communication model, or random times without a key.
         InvariantError: the clock contradicts itself; every result is verified.
     """
-    if not trace.replayable:
+    collection = trace.method.collection
+    if not trace.replayable or not isinstance(collection, Collection):
         raise InputError(
             f"trace: {trace.method.name} was trained with one schedule and cannot be replayed under "
             "another, only traces with replayable = True can."
         )
     sizes = trace.method.sizes(trace.rounds)
-    rounds = trace.method.collection.rounds(profile, sizes, key=key, comm_model=comm_model)
+    rounds = collection.rounds(profile, sizes, key=key, comm_model=comm_model)
     verify(rounds, profile)
     return rounds.end
 

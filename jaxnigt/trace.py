@@ -15,23 +15,27 @@ from jaxnigt.methods.method import Method
 class Trace:
     """What happened in K rounds of S seeds, for every entry of the leaf hyperparameters.
 
-    Leading axes `...` are the shape of the method's hyperparameters. Rounds count from 0: round k
-    moves theta_k to theta_{k+1}.
+    Leading axes `...` are the shape of the profiles, where the schedule was part of the training,
+    and then that of the method's hyperparameters. Rounds count from 0: round k moves theta_k to
+    theta_{k+1}; for asynchronous methods every update is one.
 
     Attributes:
         method: the method, which also knows the clock's collection rule.
         eval_rounds: i[E], the rounds t at whose start theta_t was evaluated; 0 is the initial point.
         objective: f[..., S, E], clean evaluation of J(theta_t), the mean discounted return.
         undiscounted: f[..., S, E], mean undiscounted return of the same trajectories.
+        worker_objective: f[..., S, E, W], J_i(theta_t) of each worker's problem, whose mean is J;
+            W = 1 where all workers share one problem.
         batch_discounted: f[..., S, K], mean discounted return of the round's own trajectories,
             which are sampled at the method's evaluation point.
         batch_undiscounted: f[..., S, K], likewise undiscounted.
         gradient_norm: f[..., S, K], norm of the aggregate.
         direction_norm: f[..., S, K], norm of the momentum d_k (of the update, for rules without one).
-        samples: i[K], trajectories used in round k.
+        samples: i[K], or i[profiles, K] along schedules: trajectories used in round k.
         params: final theta_K, a pytree with leading axes [..., S].
         replayable: whether the iterates are the same under every profile.
-        times: f64[..., K] seconds where the schedule was part of the training, else None.
+        times: f64[profiles, K] seconds at which rounds are over, where the schedule was part of the
+            training; else None, and `replay` gives them for any profile.
         seconds: wall-clock time of the training.
     """
 
@@ -39,19 +43,22 @@ class Trace:
     eval_rounds: Int[np.ndarray, " E"]
     objective: Float[np.ndarray, "*leaf S E"]
     undiscounted: Float[np.ndarray, "*leaf S E"]
+    worker_objective: Float[np.ndarray, "*leaf S E W"]
     batch_discounted: Float[np.ndarray, "*leaf S K"]
     batch_undiscounted: Float[np.ndarray, "*leaf S K"]
     gradient_norm: Float[np.ndarray, "*leaf S K"]
     direction_norm: Float[np.ndarray, "*leaf S K"]
-    samples: Int[np.ndarray, " K"]
+    samples: Int[np.ndarray, "*profiles K"]
     params: Any
     replayable: bool
-    times: Float[np.ndarray, "*leaf K"] | None = None
+    times: Float[np.ndarray, "*profiles K"] | None = None
     seconds: float = 0.0
 
     def __repr__(self) -> str:
+        profiles = self.samples.shape[:-1]
+        leading = f"profiles{list(profiles)}, " if profiles else ""
         return (
-            f"Trace({self.method.name}, hyperparameters{list(self.objective.shape[:-2])}, "
+            f"Trace({self.method.name}, {leading}hyperparameters{list(self.method.leaf_shape)}, "
             f"seeds={self.objective.shape[-2]}, rounds={self.rounds}, "
             f"evaluations={len(self.eval_rounds)}, replayable={self.replayable})"
         )
@@ -59,7 +66,7 @@ class Trace:
     @property
     def rounds(self) -> int:
         """K."""
-        return len(self.samples)
+        return self.samples.shape[-1]
 
 
 def eval_times(

@@ -10,55 +10,28 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-import optax
-from jaxtyping import Array, Float, Int, Key
-from optax import tree
+from jaxtyping import Array, Int, Key
 
-from jaxnigt.clock.types import whole
+from jaxnigt.arguments import whole
 from jaxnigt.errors import InputError, TrainingDiverged
+from jaxnigt.methods.collection import Asynchronous, Synchronous
 from jaxnigt.methods.method import Method
 from jaxnigt.problems.base import Evaluation, Params, Problem
 from jaxnigt.profiles import Profile
+from jaxnigt.runs import Record, fold_in_all, seed_keys
 from jaxnigt.trace import Trace
+from jaxnigt.training_arrivals import ArrivalProgram
+from jaxnigt.training_rounds import RoundProgram
 
 Progress = Callable[[int, int, float], None]
 """Called with rounds done, rounds in all, and the best mean evaluation so far."""
 
-
-Leaves = dict[str, Float[Array, "..."]]
-"""Hyperparameters of a method, f32[A] or one entry of them."""
-
-Rule = tuple[Callable[..., optax.GradientTransformation], Callable[[Any, Params], Params]]
-"""What a method does with an aggregate: `Method.update` and `Method.eval_params`."""
-
-
-class RunState(NamedTuple):
-    """Where one run stands; training holds it with axes [A, S] in front."""
-
-    params: Params
-    optimiser: Any
-
-
-class RoundRecord(NamedTuple):
-    """What a round leaves in the trace; on the host with axes [rounds, A, S]."""
-
-    batch_discounted: Float[Array | np.ndarray, "..."]
-    batch_undiscounted: Float[Array | np.ndarray, "..."]
-    gradient_norm: Float[Array | np.ndarray, "..."]
-    direction_norm: Float[Array | np.ndarray, "..."]
-
-
-class RunKeys(NamedTuple):
-    """Keys of one seed: for the initial point, for training and for evaluation."""
-
-    init: Key[Array, ""]
-    train: Key[Array, ""]
-    evaluate: Key[Array, ""]
+_CLOCK = 2**32 - 1
+"""Folded into the key for the clock; no seed is as large."""
 
 
 def train(
@@ -71,23 +44,29 @@ def train(
     profile: Profile | None = None,
     eval_every: int = 10,
     eval_batch: int = 64,
+    comm_model: str | None = None,
     progress: Progress | None = None,
 ) -> Trace:
     """Train a method on a problem.
 
     The trajectories of slot s in round k depend on (key, seed, k, s) alone: methods given the same
-    key start at the same points, and a trace does not depend on the clock.
+    key start at the same points. Where the iterates do not depend on the clock, one trace serves
+    every profile. Otherwise, for Malenia and AFedPG and for methods that take whatever comes first
+    on a heterogeneous problem, the clock is run first and all its schedules are trained at once.
 
     Args:
         problem: what to maximise.
         method: collection rule, update rule and hyperparameters; arrays of hyperparameters are
             trained at once, and their shape leads the axes of the trace.
-        iterations: K, rounds.
+        iterations: K, rounds, or updates of an asynchronous method.
         seeds: S, independent runs.
-        key: a JAX key or an integer; consumed.
-        profile: only checked here, since the iterates of these methods do not depend on it.
+        key: a JAX key or an integer; consumed. The clock of random times has a key folded from it.
+        profile: times of n workers. Its leading axes come first in the trace where the schedule is
+            part of the training, and it is only checked where it is not.
         eval_every: J(theta_t) is evaluated at t = 0, eval_every, 2 eval_every, ... < K.
         eval_batch: trajectories of one evaluation.
+        comm_model: of the clock, as in `jaxnigt.clock`; by default "allreduce" for rounds and
+            "parallel" for arrivals.
         progress: called after every `eval_every` rounds.
 
     Returns:
@@ -101,31 +80,20 @@ def train(
     eval_every, eval_batch = whole("eval_every", eval_every), whole("eval_batch", eval_batch)
     if eval_every > iterations:
         raise InputError(f"eval_every: got {eval_every}, 1 to iterations = {iterations} is allowed.")
-    if profile is not None:
-        method.collection.rounds(profile, method.sizes(1))
     begin = time.perf_counter()
     key = jax.random.key(key) if isinstance(key, int) else key
-    keys = jax.vmap(lambda seed: RunKeys(*jax.random.split(jax.random.fold_in(key, seed), 3)))(
-        jnp.arange(seeds)
-    )
-    rule, leaves = (method.update, method.eval_params), method.leaves()
-    records: list[RoundRecord] = []
+    keys = seed_keys(key, seeds)
+    program = _program(problem, method, iterations, eval_every, profile, key, comm_model, seeds)
+    records: list[Record] = []
     evaluations: list[Evaluation] = []
     done = 0
-    state = _initial(problem, rule, leaves, keys)
+    state = program.initial(keys)
     while done < iterations:
         if done % eval_every == 0:
             evaluation = _evaluate(problem, state.params, keys.evaluate, done, eval_batch)
             evaluations.append(jax.tree.map(np.asarray, evaluation))
-        size, until = method.init_batch, 1
-        if done > 0 or size == method.collection.batch:
-            size, until = method.collection.batch, (done // eval_every + 1) * eval_every
-        until = min(until, iterations)
-        slots = jax.tree.map(jnp.asarray, method.collection.slots(size))
-        # A first round of another size is a program of its own, one round long.
-        rounds = 1 if until == 1 else eval_every
-        state, record = _advance(problem, rule, leaves, state, keys, slots, done, until, rounds)
-        record = _to_host(record, until - done)
+        until = program.until(done)
+        state, record = program.advance(state, keys, done, until)
         _check_finite(record, done, method)
         records.append(record)
         done = until
@@ -133,128 +101,88 @@ def train(
             best = max(float(e.objective.mean(axis=-1).max()) for e in evaluations)
             progress(done, iterations, best)
     seconds = time.perf_counter() - begin
-    return _trace(method, state.params, records, evaluations, eval_every, seconds)
+    return _trace(method, program, state.params, records, evaluations, eval_every, seconds)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1))
-def _initial(problem: Problem, rule: Rule, leaves: Leaves, keys: RunKeys) -> RunState:
-    def one_run(leaf: Leaves, key: RunKeys) -> RunState:
-        params = problem.init(key.init)
-        return RunState(params, rule[0](**leaf).init(params))
-
-    return _over_runs(one_run)(leaves, keys)
-
-
-@functools.partial(jax.jit, static_argnums=(0, 1, 8), donate_argnums=3)
-def _advance(
+def _program(
     problem: Problem,
-    rule: Rule,
-    leaves: Leaves,
-    state: RunState,
-    keys: RunKeys,
-    slots: tuple[Int[Array, " B"], Float[Array, " B"]],
-    first: Int[Array, ""],
-    until: Int[Array, ""],
-    rounds: int,
-) -> tuple[RunState, RoundRecord]:
-    """Advance all runs by `rounds` rounds from round `first`, or up to `until` if that is less.
-
-    Records are NaN from `until` on.
-    """
-    workers, weights = slots
-    update, eval_params = rule
-
-    def one_round(state: RunState, k: Int[Array, ""]) -> tuple[RunState, RoundRecord]:
-        def one_run(leaf: Leaves, key: RunKeys, run: RunState) -> tuple[RunState, RoundRecord]:
-            optimiser = update(**leaf)
-            point = eval_params(run.optimiser, run.params)
-            samples = _fold_in_all(jax.random.fold_in(key.train, k), len(workers))
-            estimate = problem.estimate(point, samples, workers, weights)
-            descent = jax.tree.map(jnp.negative, estimate.gradient)
-            updates, after = optimiser.update(descent, run.optimiser, run.params)
-            params = problem.observe(optax.apply_updates(run.params, updates), estimate)
-            record = RoundRecord(
-                estimate.discounted.mean(),
-                estimate.undiscounted.mean(),
-                tree.norm(estimate.gradient),
-                tree.norm(tree.get(after, "direction", updates)),
-            )
-            return RunState(params, after), record
-
-        def blank() -> tuple[RunState, RoundRecord]:
-            nan = jnp.full(jax.tree.leaves(state)[0].shape[:2], jnp.nan, jnp.float32)
-            return state, RoundRecord(nan, nan, nan, nan)
-
-        return jax.lax.cond(k < until, lambda: _over_runs(one_run)(leaves, keys, state), blank)
-
-    return jax.lax.scan(one_round, state, first + jnp.arange(rounds))
+    method: Method,
+    iterations: int,
+    eval_every: int,
+    profile: Profile | None,
+    key: Key[Array, ""],
+    comm_model: str | None,
+    seeds: int,
+) -> RoundProgram | ArrivalProgram:
+    """How this method is trained on this problem."""
+    collection, needed = method.collection, problem.workers
+    if profile is not None and needed not in (None, profile.n):
+        raise InputError(f"profile: got n = {profile.n} workers, the problem has {needed}.")
+    if needed and isinstance(collection, Synchronous) and collection.workers != needed:
+        raise InputError(f"batch: got {collection.workers} workers, the problem has {needed}.")
+    clock_key = jax.random.fold_in(key, _CLOCK)
+    if isinstance(collection, Asynchronous):
+        model = comm_model or "parallel"
+        arguments = (problem, method, iterations, eval_every, profile, clock_key, model, seeds)
+        return ArrivalProgram(*arguments)
+    model = comm_model or "allreduce"
+    return RoundProgram(problem, method, iterations, eval_every, profile, clock_key, model)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 4))
 def _evaluate(
     problem: Problem, params: Params, keys: Key[Array, " S"], k: Int[Array, ""], eval_batch: int
 ) -> Evaluation:
-    """J at params with axes [A, S] from fresh trajectories, the same keys for all hyperparameters."""
+    """J at params with axes [P, A, S] from fresh trajectories, the same keys for all but seeds."""
 
     def one_run(params: Params, key: Key[Array, ""]) -> Evaluation:
-        return problem.evaluate(params, _fold_in_all(jax.random.fold_in(key, k), eval_batch))
+        return problem.evaluate(params, fold_in_all(jax.random.fold_in(key, k), eval_batch))
 
-    return jax.vmap(jax.vmap(one_run), (0, None))(params, keys)
-
-
-def _fold_in_all(key: Key[Array, ""], count: int) -> Key[Array, " count"]:
-    """One key for each of 0 .. count - 1, which does not depend on count."""
-    return jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(count))
+    over_leaves = jax.vmap(jax.vmap(one_run), (0, None))
+    return jax.vmap(over_leaves, (0, None))(params, keys)
 
 
-def _over_runs(one_run: Callable[..., Any]) -> Callable[..., Any]:
-    """Map a function of (leaf, key of a seed, state) over A hyperparameters and S seeds."""
-
-    def mapped(leaves: Leaves, keys: RunKeys, *state: RunState) -> Any:
-        over_seeds = jax.vmap(one_run, (None, 0, *[0 for _ in state]))
-        return jax.vmap(over_seeds, (0, None, *[0 for _ in state]))(leaves, keys, *state)
-
-    return mapped
-
-
-def _to_host(record: RoundRecord, rounds: int) -> RoundRecord:
-    return jax.tree.map(lambda x: np.asarray(x)[:rounds], record)
-
-
-def _check_finite(record: RoundRecord, first: int, method: Method) -> None:
-    """Raise TrainingDiverged for the first number in [rounds, A, S] that is not finite."""
+def _check_finite(record: Record, first: int, method: Method) -> None:
+    """Raise TrainingDiverged for the first number in [rounds, P, A, S] that is not finite."""
     steps = (record.gradient_norm, record.direction_norm, record.batch_discounted)
     bad = ~np.isfinite(np.stack(steps)).all(axis=0)
     if bad.any():
-        k, run, seed = (int(i[0]) for i in np.nonzero(bad))
+        k, _, run, seed = (int(i[0]) for i in np.nonzero(bad))
         values = {name: float(leaf[run]) for name, leaf in method.leaves().items()}
         raise TrainingDiverged(first + k, seed, values)
 
 
 def _trace(
     method: Method,
+    program: RoundProgram | ArrivalProgram,
     params: Params,
-    records: list[RoundRecord],
+    records: list[Record],
     evaluations: list[Evaluation],
     eval_every: int,
     seconds: float,
 ) -> Trace:
     record = jax.tree.map(lambda *calls: np.concatenate(calls), *records)
     evaluation = jax.tree.map(lambda *calls: np.stack(calls), *evaluations)
-    rounds, _, seeds = record.gradient_norm.shape
-    shape = (*method.leaf_shape, seeds)
+    rounds, _, _, seeds = record.gradient_norm.shape
+    leading = program.leading
+    shape = (*leading, *method.leaf_shape, seeds)
 
-    def leading(x: Any) -> np.ndarray:
-        return np.moveaxis(x, 0, -1).reshape(*shape, -1)
+    def last(x: Any) -> np.ndarray:
+        """Rounds or evaluations last, runs with their own axes first."""
+        moved = np.moveaxis(x, 0, 3)
+        return moved.reshape(*shape, *moved.shape[3:])
 
+    scheduled = program.times is not None
     return Trace(
         method=method,
         eval_rounds=np.arange(0, rounds, eval_every),
-        objective=leading(evaluation.objective),
-        undiscounted=leading(evaluation.undiscounted),
-        **{name: leading(value) for name, value in record._asdict().items()},
-        samples=method.sizes(rounds),
-        params=jax.tree.map(lambda x: np.asarray(x).reshape(*shape, *x.shape[2:]), params),
-        replayable=method.collection.replayable,
+        objective=last(evaluation.objective),
+        undiscounted=last(evaluation.undiscounted),
+        worker_objective=last(evaluation.per_worker),
+        **{name: last(value) for name, value in record._asdict().items()},
+        samples=program.samples.reshape(*leading, -1) if scheduled else program.samples[0],
+        params=jax.tree.map(lambda x: np.asarray(x).reshape(*shape, *x.shape[3:]), params),
+        replayable=not scheduled,
+        times=program.times.reshape(*leading, -1) if program.times is not None else None,
         seconds=seconds,
     )

@@ -13,6 +13,7 @@ def trace(objective, returns):
         eval_rounds=np.arange(objective.shape[-1]),
         objective=objective,
         undiscounted=objective,
+        worker_objective=objective[..., None],
         batch_undiscounted=returns,
         samples=np.ones(rounds, np.int64),
         params={},

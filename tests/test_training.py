@@ -4,7 +4,7 @@ import optax
 import pytest
 
 import jaxnigt as jn
-from jaxnigt import training
+from jaxnigt import training_rounds
 from jaxnigt.policies import GaussianPolicy
 
 STEPSIZES = [0.01, 0.03]
@@ -75,10 +75,10 @@ def test_evaluation_does_not_touch_training(problem):
 
 
 def test_one_program_serves_both_methods_and_any_number_of_rounds(problem):
-    training._advance.clear_cache()
+    training_rounds.advance.clear_cache()
     run(problem, jn.methods.rennala_nigt(6, stepsize=STEPSIZES), iterations=25)
     run(problem, jn.methods.synchronous_nigt(6, stepsize=STEPSIZES), iterations=40)
-    assert training._advance._cache_size() == 1
+    assert training_rounds.advance._cache_size() == 1
 
 
 def test_training_follows_algorithm_1_step_by_step(problem):

@@ -9,11 +9,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float64, Int, Int32, Key
 
+from jaxnigt.arguments import whole
 from jaxnigt.clock import keys
 from jaxnigt.clock.communication import ARRIVAL_MODELS, check_model
 from jaxnigt.clock.order import Queue, queue
 from jaxnigt.clock.pace import Pace, finish, timetable
-from jaxnigt.clock.types import Arrivals, over_profiles, whole
+from jaxnigt.clock.types import Arrivals, over_profiles
 from jaxnigt.profiles import Noise, Profile
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Array, Float64, Int32, Key
 from numpy.typing import ArrayLike
 
+from jaxnigt.arguments import whole
 from jaxnigt.clock.pace import Pace
 from jaxnigt.errors import InputError
 from jaxnigt.profiles import Profile
@@ -113,8 +114,8 @@ def over_profiles(
         which = np.minimum(np.arange(first, first + size), count - 1)
         with double_precision():  # which is a setting of the thread
             results = jax.tree.leaves(_vmapped(kernel, *block(which)))
-        for whole, part in zip(out, results, strict=True):
-            whole[first : first + size] = np.asarray(part)[: count - first]
+        for place, part in zip(out, results, strict=True):
+            place[first : first + size] = np.asarray(part)[: count - first]
 
     # Two blocks at a time: many small operations leave cores idle, and devices between transfers.
     with contextlib.ExitStack() as stack:
@@ -144,13 +145,6 @@ def _vmapped(kernel: Kernel, each: tuple[Array, ...], common: tuple[Any, ...]) -
         return kernel(Pace(h, breaks, power), comm, jax.random.fold_in(key, index), *shared)
 
     return jax.vmap(one)(*each)
-
-
-def whole(name: str, value: object, least: int = 1) -> int:
-    """Check that an argument is a whole number of at least `least`."""
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-        raise InputError(f"{name}: got {value!r}, a whole number of at least {least} is allowed.")
-    return int(value)
 
 
 def per_round(name: str, value: ArrayLike, rounds: int) -> np.ndarray:

@@ -1,5 +1,6 @@
-"""Environments: adapters to Brax and MJX."""
+"""Environments: adapters to Brax and MJX, and what differs from worker to worker."""
 
 from jaxnigt.environments.brax import BACKENDS, make, names
+from jaxnigt.environments.heterogeneity import Flipped, Heterogeneity, Physical, flipped
 
-__all__ = ["BACKENDS", "make", "names"]
+__all__ = ["BACKENDS", "Flipped", "Heterogeneity", "Physical", "flipped", "make", "names"]

@@ -11,9 +11,9 @@ import numpy as np
 import optax
 from numpy.typing import ArrayLike
 
-from jaxnigt.clock.types import whole
+from jaxnigt.arguments import whole
 from jaxnigt.errors import InputError
-from jaxnigt.methods.collection import Collection
+from jaxnigt.methods.collection import Asynchronous, Collection
 
 Params = Any
 
@@ -47,7 +47,7 @@ class Method:
     """
 
     name: str
-    collection: Collection
+    collection: Collection | Asynchronous
     update: Callable[..., optax.GradientTransformation]
     init_batch: int
     eval_params: Callable[[Any, Params], Params] = at_params
@@ -56,7 +56,8 @@ class Method:
     def __post_init__(self) -> None:
         whole("init_batch", self.init_batch)
         self._check_update()
-        self.collection.slots(self.init_batch)
+        if isinstance(self.collection, Collection) and self.collection.replayable(False):
+            self.collection.slots(self.init_batch)
 
     def _check_update(self) -> None:
         if not callable(self.update):

@@ -31,7 +31,7 @@ class NIGTState(NamedTuple):
 
 def nigt(
     stepsize: optax.ScalarOrSchedule, momentum: optax.ScalarOrSchedule
-) -> optax.GradientTransformation:
+) -> optax.GradientTransformationExtraArgs:
     r"""Normalised steps along a momentum whose gradients were taken at an extrapolated point.
 
     .. math::
@@ -51,7 +51,8 @@ def nigt(
             update takes its gradient whole, whatever eta is.
 
     Returns:
-        A `optax.GradientTransformation` whose `update` needs no params.
+        An optax transformation whose `update` needs no params. It takes `version`, the update at
+        which a stale gradient was started, whose momentum it is then weighted with.
 
     Example:
         >>> import jax, jax.numpy as jnp, optax
@@ -78,10 +79,16 @@ def nigt(
         return NIGTState(count, at(momentum, count), zeros, zeros)
 
     def update(
-        updates: Params, state: NIGTState, params: Params | None = None
+        updates: Params,
+        state: NIGTState,
+        params: Params | None = None,
+        *,
+        version: Int[Array, ""] | None = None,
+        **extra: Any,
     ) -> tuple[Params, NIGTState]:
-        del params
-        eta = jnp.where(state.count == 0, 1.0, state.momentum)
+        del params, extra
+        weight = state.momentum if version is None else at(momentum, version)
+        eta = jnp.where(state.count == 0, 1.0, weight)
         direction = jax.tree.map(
             lambda d, g: (1 - eta).astype(g.dtype) * d + eta.astype(g.dtype) * g,
             state.direction,
@@ -93,7 +100,7 @@ def nigt(
         count = state.count + 1
         return displacement, NIGTState(count, at(momentum, count), direction, displacement)
 
-    return optax.GradientTransformation(init, update)  # pyright: ignore[reportArgumentType]
+    return optax.GradientTransformationExtraArgs(init, update)  # pyright: ignore[reportArgumentType]
 
 
 def nigt_eval_params(state: Any, params: Params) -> Params:

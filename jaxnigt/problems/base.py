@@ -34,17 +34,26 @@ class Evaluation(NamedTuple):
     Attributes:
         objective: f32[], mean discounted return.
         undiscounted: f32[], mean undiscounted return.
+        per_worker: f32[W], J_i of each worker's problem, whose mean is J; W = 1 where all workers
+            share one problem.
     """
 
     objective: Float[Array, ""]
     undiscounted: Float[Array, ""]
+    per_worker: Float[Array, " W"]
 
 
 class Problem(abc.ABC):
     """A maximisation problem over params, seen through stochastic gradients.
 
     Problems are hashable by identity, so that jitted code can hold them as static arguments.
+
+    Attributes:
+        workers: n where worker i has an objective J_i of its own and J is their mean; None where
+            all workers share one problem, however many they are.
     """
+
+    workers: int | None = None
 
     @abc.abstractmethod
     def init(self, key: Key[Array, ""]) -> Params:
@@ -69,7 +78,10 @@ class Problem(abc.ABC):
 
     @abc.abstractmethod
     def evaluate(self, params: Params, keys: Key[Array, " B"]) -> Evaluation:
-        """Estimate J(params) from one trajectory a key; the keys are consumed."""
+        """J(params), exactly or from one trajectory a key, shared out evenly among workers' problems.
+
+        The keys are consumed.
+        """
 
     def gradient(
         self,

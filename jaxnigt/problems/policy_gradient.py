@@ -8,11 +8,14 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
 
+from jaxnigt.arguments import discount_factor, whole
 from jaxnigt.environments.brax import make, quiet
+from jaxnigt.environments.heterogeneity import Alike, Heterogeneity
 from jaxnigt.errors import InputError
 from jaxnigt.policies import GaussianPolicy
 from jaxnigt.problems.base import Estimate, Evaluation, Params, Problem
 from jaxnigt.problems.normalisation import FixedNormalisation, RunningNormalisation
+from jaxnigt.problems.score import discounts, score_estimate
 
 if TYPE_CHECKING:
     from brax.envs import Env
@@ -48,9 +51,12 @@ class PolicyGradient(Problem):
         discounting: str,
         action_scale: float,
         normalisation: FixedNormalisation | RunningNormalisation | None,
+        heterogeneity: Heterogeneity | None,
     ):
         self.env = env
-        self.observation_size = _observation_size(env)
+        self.heterogeneity = heterogeneity or Alike()
+        self.workers = self.heterogeneity.workers
+        self.observation_size = self._observation_size()
         self.policy = policy
         self.horizon = horizon
         self.discount = discount
@@ -88,31 +94,32 @@ class PolicyGradient(Problem):
 
         g_H = sum_t ( sum_{h>=t} gamma^h r_h ) grad log pi(a_t | s_t), eq. (3) of arXiv 2509.24305,
         unbiased for the gradient of the H-step objective. The physics is never differentiated.
-        All workers share one environment, so `workers` changes nothing.
+        Without heterogeneity all workers share one environment, and `workers` changes nothing.
         """
-        trajectories = self.sample(params, keys)
-        to_go = self.reward_to_go(trajectories.reward)
+        seen = self.sample(params, keys, workers)
 
-        def surrogate(params: Params) -> Float[Array, ""]:
-            log_density = self._distribution(params, trajectories.observation).log_density(
-                trajectories.u
-            )
-            return jnp.einsum("b,bh,bh->", weights, to_go, log_density)
+        def log_density(params: Params) -> Float[Array, "B H"]:
+            return self._distribution(params, seen.observation).log_density(seen.u)
 
-        observed = None
-        if self.normalisation is not None:
-            observed = self.normalisation.observed(trajectories.observation, trajectories.alive)
-        return Estimate(
-            jax.grad(surrogate)(params),
-            trajectories.reward @ self._discounts(),
-            trajectories.reward.sum(axis=-1),
-            observed,
-        )
+        per_step = self.discounting == "step"
+        estimate = score_estimate(log_density, params, weights, seen.reward, self.discount, per_step)
+        if self.normalisation is None:
+            return estimate
+        return estimate._replace(observed=self.normalisation.observed(seen.observation, seen.alive))
 
     def evaluate(self, params: Params, keys: Key[Array, " B"]) -> Evaluation:
-        """Mean returns of the stochastic policy, one trajectory a key."""
-        reward = self.sample(params, keys).reward
-        return Evaluation((reward @ self._discounts()).mean(), reward.sum(axis=-1).mean())
+        """Mean returns of the stochastic policy, one trajectory a key, worker by worker in turn.
+
+        Every worker gets the same number of trajectories, one more than its share where they do
+        not come out even.
+        """
+        count = self.workers or 1
+        each = -(-len(keys) // count)
+        keys = jnp.concatenate([keys, jax.random.split(keys[0], each * count - len(keys))])
+        reward = self.sample(params, keys, jnp.arange(each * count) % count).reward
+        returns = (reward @ discounts(self.discount, self.horizon, reward.dtype)).reshape(each, count)
+        per_worker = returns.mean(axis=0)
+        return Evaluation(per_worker.mean(), reward.sum(axis=-1).mean(), per_worker)
 
     def observe(self, params: Params, estimate: Estimate) -> Params:
         """Params with running statistics that have seen this round's observations."""
@@ -120,58 +127,62 @@ class PolicyGradient(Problem):
             return params
         return self.normalisation.update(params, estimate.observed)
 
-    def sample(self, params: Params, keys: Key[Array, " B"]) -> Trajectory:
-        """Trajectories under the policy at params, one a key; every field gains an axis B."""
+    def sample(
+        self, params: Params, keys: Key[Array, " B"], workers: Int[Array, " B"] | None = None
+    ) -> Trajectory:
+        """Trajectories under the policy at params, one a key; every field gains an axis B.
+
+        Args:
+            params: the point.
+            keys: one a trajectory; consumed.
+            workers: whose environment each is sampled in; worker 0's by default.
+        """
+        workers = jnp.zeros(len(keys), jnp.int32) if workers is None else workers
         with quiet():
-            return jax.vmap(lambda key: self._rollout(params, key))(keys)
-
-    def reward_to_go(self, reward: Float[Array, "B H"]) -> Float[Array, "B H"]:
-        """The weight of each step's score: sum_{h>=t} gamma^h r_h, or gamma^(h-t) where asked for."""
-
-        def add(later: Float[Array, " B"], reward: Float[Array, " B"]) -> tuple[Array, Array]:
-            now = reward + self.discount * later
-            return now, now
-
-        _, to_go = jax.lax.scan(add, jnp.zeros_like(reward[:, 0]), reward.T, reverse=True)
-        return to_go.T * self._discounts()[None] if self.discounting == "episode" else to_go.T
-
-    def _discounts(self) -> Float[Array, " H"]:
-        return jnp.float32(self.discount) ** jnp.arange(self.horizon, dtype=jnp.float32)
+            return jax.vmap(lambda key, worker: self._rollout(params, key, worker))(keys, workers)
 
     def _distribution(self, params: Params, observation: Float[Array, "*batch o"]) -> Any:
         if self.normalisation is not None:
             observation = self.normalisation.apply(params, observation)
         return self.policy.apply({"params": params["params"]}, observation)
 
-    def _rollout(self, params: Params, key: Key[Array, ""]) -> Trajectory:
+    def _rollout(self, params: Params, key: Key[Array, ""], worker: Int[Array, ""]) -> Trajectory:
+        env = self.heterogeneity.environment(self.env, worker)
         reset_key, action_key = jax.random.split(key)
 
         def step(
             carry: tuple[Any, Bool[Array, ""]], key: Key[Array, ""]
         ) -> tuple[tuple[Any, Bool[Array, ""]], Trajectory]:
             state, alive = carry
-            u = self._distribution(params, state.obs).sample(key)
-            after = self.env.step(state, self.action_scale * jnp.tanh(u))
+            observation = self.heterogeneity.observation(state.obs, worker)
+            u = self._distribution(params, observation).sample(key)
+            after = env.step(state, self.action_scale * jnp.tanh(u))
             # Physics past termination may blow up, so what it gives is selected away, not multiplied.
             seen = Trajectory(
-                jnp.where(alive, state.obs, 0.0),
+                jnp.where(alive, observation, 0.0),
                 jnp.where(alive, u, 0.0),
                 jnp.where(alive, after.reward, 0.0),
                 alive,
             )
             return (after, alive & (after.done == 0)), seen
 
-        start = (self.env.reset(reset_key), jnp.array(True))
+        start = (env.reset(reset_key), jnp.array(True))
         return jax.lax.scan(step, start, jax.random.split(action_key, self.horizon))[1]
 
+    def _observation_size(self) -> int:
+        """Entries of an observation. Brax's own property runs the reset op by op, 20 s on mjx."""
 
-def _observation_size(env: Env) -> int:
-    """Entries of an observation. Brax's own property runs the reset op by op, 20 s on mjx."""
-    with quiet():
-        observation = jax.eval_shape(env.reset, jax.random.key(0)).obs
-    if getattr(observation, "ndim", None) != 1:
-        raise InputError("environment: it gives a dict, one vector of observations is allowed.")
-    return observation.shape[0]
+        def observe(key: Key[Array, ""]) -> Any:
+            observation: Any = self.env.reset(key).obs
+            if getattr(observation, "ndim", None) != 1:
+                return observation
+            return self.heterogeneity.observation(observation, jnp.zeros((), jnp.int32))
+
+        with quiet():
+            observation = jax.eval_shape(observe, jax.random.key(0))
+        if getattr(observation, "ndim", None) != 1:
+            raise InputError("environment: it gives a dict, one vector of observations is allowed.")
+        return observation.shape[0]
 
 
 def policy_gradient(
@@ -184,6 +195,7 @@ def policy_gradient(
     discounting: str = "episode",
     action_scale: float = 1.0,
     normalisation: FixedNormalisation | RunningNormalisation | None = None,
+    heterogeneity: Heterogeneity | None = None,
 ) -> PolicyGradient:
     """Policy gradients on a Brax environment.
 
@@ -200,6 +212,8 @@ def policy_gradient(
         action_scale: actions are action_scale * tanh(u).
         normalisation: of observations, `FixedNormalisation(mean, std)` or
             `RunningNormalisation()`; None, as in the paper, leaves them as they are.
+        heterogeneity: what differs from worker to worker, such as `environments.flipped()` or
+            `environments.Physical(gravity=[0.5, 1.0])`; by default all share one environment.
 
     Returns:
         A `Problem`.
@@ -207,10 +221,7 @@ def policy_gradient(
     Raises:
         InputError: an unknown environment or backend, or a number out of range.
     """
-    if isinstance(horizon, bool) or not isinstance(horizon, int) or horizon < 1:
-        raise InputError(f"horizon: got {horizon!r}, a whole number of at least 1 step is allowed.")
-    if not 0 < discount <= 1:
-        raise InputError(f"discount: got {discount!r}, numbers in (0, 1] are allowed.")
+    horizon, discount = whole("horizon", horizon), discount_factor(discount)
     if discounting not in DISCOUNTING:
         raise InputError(f"discounting: got {discounting!r}, allowed are {', '.join(DISCOUNTING)}.")
     environment = make(env, backend) if isinstance(env, str) else env
@@ -220,5 +231,12 @@ def policy_gradient(
         raise InputError(f"environment: got {env!r}, a name or an instance of brax.envs.Env is allowed.")
     policy = policy or GaussianPolicy(environment.action_size)
     return PolicyGradient(
-        environment, policy, horizon, discount, discounting, action_scale, normalisation
+        environment,
+        policy,
+        horizon,
+        discount,
+        discounting,
+        action_scale,
+        normalisation,
+        heterogeneity,
     )

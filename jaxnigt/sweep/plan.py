@@ -17,7 +17,7 @@ from jaxnigt.problems import PolicyGradient
 from jaxnigt.profiles import Profile
 from jaxnigt.sweep.spec import Definition, DimensionPower, MethodTable, ProfileTable, Range
 
-UNIT_VERSION = 1
+UNIT_VERSION = 2
 """Raised whenever the same definition would give other numbers; it is part of every key."""
 
 

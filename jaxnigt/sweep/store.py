@@ -90,6 +90,9 @@ def trace_dataset(trace: Trace) -> xr.Dataset:
     for name, (axis, meaning) in _UNITS.items():
         attrs = {"long_name": meaning, "units": "1"}
         variables[name] = ((*leaf, "seed", axis), getattr(trace, name), attrs)
+    attrs = {"long_name": "J_i(theta_t) of each worker's problem", "units": "1"}
+    axes = (*leaf, "seed", "evaluation", "problem")
+    variables["worker_objective"] = (axes, trace.worker_objective, attrs)
     attrs = {"long_name": "trajectories used in the round", "units": "1"}
     variables["samples"] = (("round",), trace.samples, attrs)
     for path, value in jax.tree_util.tree_flatten_with_path(trace.params)[0]:
@@ -129,6 +132,7 @@ def dataset_trace(dataset: xr.Dataset, method: Method) -> Trace:
         params=params,
         replayable=bool(dataset.attrs["replayable"]),
         seconds=float(dataset.attrs["training_seconds"]),
+        worker_objective=dataset["worker_objective"].values,
         **{name: dataset[name].values for name in _UNITS},
     )
 

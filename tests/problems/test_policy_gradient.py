@@ -6,6 +6,7 @@ import pytest
 import jaxnigt as jn
 from jaxnigt.policies import Gaussian, GaussianPolicy
 from jaxnigt.problems import FixedNormalisation, RunningNormalisation, policy_gradient
+from jaxnigt.problems.score import reward_to_go
 from tests import line
 
 DISCOUNT = 0.7
@@ -93,11 +94,8 @@ def test_a_weighted_batch_is_the_weighted_sum_of_its_slots():
 
 def test_reward_to_go_by_hand():
     reward = jnp.array([[1.0, 2.0, 4.0, 0.0]])
-    discount = {"discount": 0.5}
-    np.testing.assert_allclose(line_problem(**discount).reward_to_go(reward), [[1 + 1 + 1, 1 + 1, 1, 0]])
-    np.testing.assert_allclose(
-        line_problem(**discount, discounting="step").reward_to_go(reward), [[3, 4, 4, 0]]
-    )
+    np.testing.assert_allclose(reward_to_go(reward, 0.5, per_step=False), [[1 + 1 + 1, 1 + 1, 1, 0]])
+    np.testing.assert_allclose(reward_to_go(reward, 0.5, per_step=True), [[3, 4, 4, 0]])
 
 
 def test_log_density_is_that_of_a_normal():

@@ -10,7 +10,7 @@ import pytest
 import xarray as xr
 
 import jaxnigt as jn
-from jaxnigt import cli, training
+from jaxnigt import cli, training_rounds
 from jaxnigt.sweep import plan, spec, store
 from tests.test_package import ROOT
 
@@ -123,7 +123,7 @@ def test_a_trace_survives_its_file(swept):
 
 
 def test_running_again_reuses_everything_and_trains_nothing(swept, capsys, monkeypatch):
-    monkeypatch.setattr(training, "_advance", None)
+    monkeypatch.setattr(training_rounds, "advance", None)
     status, out, _ = run(capsys, monkeypatch, "sweep", swept[1], "--out", swept[0])
     assert status == 0
     assert out.count("reused") == 2

@@ -1,0 +1,77 @@
+"""Problems whose objective has a formula: what tabular and linear-quadratic problems share."""
+
+from __future__ import annotations
+
+import abc
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, Key
+
+from jaxnigt.problems.base import Estimate, Evaluation, Params, Problem
+from jaxnigt.problems.score import score_estimate
+
+
+class ExactProblem(Problem):
+    """A problem of H steps with J, its gradient and its Hessian in closed form.
+
+    Numbers have JAX's default precision: float64 inside `jax.enable_x64(True)`.
+
+    Attributes:
+        horizon: H, steps of a trajectory; J counts H steps.
+        discount: gamma.
+    """
+
+    horizon: int
+    discount: float
+
+    @abc.abstractmethod
+    def returns(self, params: Params, discount: float) -> Float[Array, " W"]:
+        """Expected returns of H steps at a discount, one for each worker's problem."""
+
+    @abc.abstractmethod
+    def trajectory(
+        self, params: Params, key: Key[Array, ""], worker: Int[Array, ""]
+    ) -> tuple[Params, Float[Array, " H"]]:
+        """What `log_density` needs of a trajectory, and its rewards; the key is consumed."""
+
+    @abc.abstractmethod
+    def log_density(self, params: Params, seen: Params) -> Float[Array, " H"]:
+        """log pi of the actions of one trajectory."""
+
+    def objectives(self, params: Params) -> Float[Array, " W"]:
+        """J_i of each worker's problem; W = 1 where all share one."""
+        return self.returns(params, self.discount)
+
+    def objective(self, params: Params) -> Float[Array, ""]:
+        """J, the mean of the J_i: the expected discounted return of H steps."""
+        return self.objectives(params).mean()
+
+    def gradient_exact(self, params: Params) -> Params:
+        """The gradient of J."""
+        return jax.grad(self.objective)(params)
+
+    def hessian_vector(self, params: Params, vector: Params) -> Params:
+        """The Hessian of J times a vector."""
+        return jax.jvp(self.gradient_exact, (params,), (vector,))[1]
+
+    def estimate(
+        self,
+        params: Params,
+        keys: Key[Array, " B"],
+        workers: Int[Array, " B"],
+        weights: Float[Array, " B"],
+    ) -> Estimate:
+        """sum_b weights_b g_H(tau_b, params), each trajectory from its worker's problem."""
+        which = workers if self.workers else jnp.zeros_like(workers)
+        seen, reward = jax.vmap(self.trajectory, (None, 0, 0))(params, keys, which)
+
+        def log_density(params: Params) -> Float[Array, "B H"]:
+            return jax.vmap(self.log_density, (None, 0))(params, seen)
+
+        return score_estimate(log_density, params, weights, reward, self.discount)
+
+    def evaluate(self, params: Params, keys: Key[Array, " B"]) -> Evaluation:
+        """J exactly; the keys are not needed."""
+        each = self.objectives(params)
+        return Evaluation(each.mean(), self.returns(params, 1.0).mean(), each)

@@ -1,0 +1,59 @@
+"""The score-function estimator: from trajectories to one weighted sum of gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from jaxnigt.problems.base import Estimate, Params
+
+
+def discounts(discount: float, horizon: int, dtype: jnp.dtype) -> Float[Array, " H"]:
+    """gamma^h for h = 0 .. H - 1."""
+    return jnp.asarray(discount, dtype) ** jnp.arange(horizon, dtype=dtype)
+
+
+def reward_to_go(reward: Float[Array, "B H"], discount: float, per_step: bool) -> Float[Array, "B H"]:
+    """The weight of each step's score: sum_{h>=t} gamma^h r_h, or gamma^(h-t) where asked for."""
+
+    def add(later: Float[Array, " B"], reward: Float[Array, " B"]) -> tuple[Array, Array]:
+        now = reward + jnp.asarray(discount, reward.dtype) * later
+        return now, now
+
+    _, to_go = jax.lax.scan(add, jnp.zeros_like(reward[:, 0]), reward.T, reverse=True)
+    if per_step:
+        return to_go.T
+    return to_go.T * discounts(discount, reward.shape[1], reward.dtype)[None]
+
+
+def score_estimate(
+    log_density: Callable[[Params], Float[Array, "B H"]],
+    params: Params,
+    weights: Float[Array, " B"],
+    reward: Float[Array, "B H"],
+    discount: float,
+    per_step: bool = False,
+) -> Estimate:
+    """sum_b weights_b g_H(tau_b, params) with one backward pass over the batch.
+
+    g_H = sum_t ( sum_{h>=t} gamma^h r_h ) grad log pi(a_t | s_t), eq. (3) of arXiv 2509.24305.
+
+    Args:
+        log_density: log pi of every action taken, as a function of params.
+        params: the point.
+        weights: of the trajectories.
+        reward: of every step, 0 after termination.
+        discount: gamma.
+        per_step: weigh rewards by gamma^(h-t), which is biased for J.
+    """
+    to_go = reward_to_go(reward, discount, per_step)
+
+    def surrogate(params: Params) -> Float[Array, ""]:
+        weighted = weights.astype(reward.dtype)
+        return jnp.einsum("b,bh,bh->", weighted, to_go, log_density(params))
+
+    returns = reward @ discounts(discount, reward.shape[1], reward.dtype)
+    return Estimate(jax.grad(surrogate)(params), returns, reward.sum(axis=-1))

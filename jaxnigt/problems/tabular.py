@@ -1,0 +1,233 @@
+"""Finite Markov decision problems with softmax policies, whose J is known exactly."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, Key
+
+from jaxnigt.arguments import discount_factor, whole
+from jaxnigt.errors import InputError
+from jaxnigt.problems.base import Params
+from jaxnigt.problems.exact import ExactProblem
+
+
+class MDP(NamedTuple):
+    """Finite decision problems of W workers; W = 1 for one that all share.
+
+    Attributes:
+        transition: f64[W, s, a, s'], probabilities that sum to 1 over s'.
+        reward: f64[W, s, a].
+        start: f64[W, s], probabilities of the first state.
+    """
+
+    transition: Float[np.ndarray, "W s a s"]
+    reward: Float[np.ndarray, "W s a"]
+    start: Float[np.ndarray, "W s"]
+
+
+class Tabular(ExactProblem):
+    """J(theta) over H steps of a softmax policy pi(a|s) = softmax(theta[s])_a.
+
+    Params are {"logits": f[s, a]}.
+    """
+
+    def __init__(self, mdp: MDP, discount: float, horizon: int):
+        _check(mdp)
+        self.mdp = mdp
+        # Cumulative probabilities, from which outcomes are drawn.
+        self._tables = (mdp.transition.cumsum(-1), mdp.reward, mdp.start.cumsum(-1))
+        self.discount = discount_factor(discount)
+        self.horizon = whole("horizon", horizon)
+        self.workers = None if len(mdp.start) == 1 else len(mdp.start)
+
+    def __repr__(self) -> str:
+        _, states, actions = self.mdp.reward.shape
+        return (
+            f"Tabular(states={states}, actions={actions}, workers={self.workers}, "
+            f"discount={self.discount}, horizon={self.horizon})"
+        )
+
+    def init(self, key: Key[Array, ""]) -> Params:
+        """Logits near 0, so that every action has a chance."""
+        return {"logits": 0.1 * jax.random.normal(key, self.mdp.reward.shape[1:], _float())}
+
+    def returns(self, params: Params, discount: float) -> Float[Array, " W"]:
+        """Expected returns by forward propagation of the distribution over states."""
+        policy = jax.nn.softmax(params["logits"])
+        transition, reward, start = (jnp.asarray(x, policy.dtype) for x in self.mdp)
+        flow = jnp.einsum("wsat,sa->wst", transition, policy)
+        paid = jnp.einsum("wsa,sa->ws", reward, policy)
+
+        def step(state: tuple[Array, Array], _: None) -> tuple[tuple[Array, Array], Array]:
+            at, weight = state
+            now = weight * jnp.einsum("ws,ws->w", at, paid)
+            return (jnp.einsum("ws,wst->wt", at, flow), weight * discount), now
+
+        initial = (start, jnp.ones((), policy.dtype))
+        return jax.lax.scan(step, initial, length=self.horizon)[1].sum(axis=0)
+
+    def objective_unbounded(self, params: Params) -> Float[Array, ""]:
+        """J of infinitely many steps, by solving (I - gamma P) v = r."""
+        policy = jax.nn.softmax(params["logits"])
+        transition, reward, start = (jnp.asarray(x, policy.dtype) for x in self.mdp)
+        flow = jnp.einsum("wsat,sa->wst", transition, policy)
+        paid = jnp.einsum("wsa,sa->ws", reward, policy)
+        system = jnp.eye(flow.shape[-1], dtype=flow.dtype)[None] - self.discount * flow
+        value = jnp.linalg.solve(system, paid[..., None])[..., 0]
+        return jnp.einsum("ws,ws->w", start, value).mean()
+
+    def trajectory(
+        self, params: Params, key: Key[Array, ""], worker: Int[Array, ""]
+    ) -> tuple[Params, Float[Array, " H"]]:
+        """States and actions i[H], and rewards."""
+        chances = jnp.cumsum(jax.nn.softmax(params["logits"]), axis=-1)
+        moves, reward, start = (jnp.asarray(x, chances.dtype) for x in self._tables)
+        uniform = jax.random.uniform(key, (self.horizon + 1, 2), chances.dtype)
+
+        def step(state: Array, uniform: Float[Array, "2"]) -> tuple[Array, tuple[Array, ...]]:
+            action = _choose(chances[state], uniform[0])
+            after = _choose(moves[worker, state, action], uniform[1])
+            return after, (state, action, reward[worker, state, action])
+
+        first = _choose(start[worker], uniform[0, 0])
+        _, (states, actions, rewards) = jax.lax.scan(step, first, uniform[1:])
+        return (states, actions), rewards
+
+    def log_density(self, params: Params, seen: Params) -> Float[Array, " H"]:
+        """log pi(a_t | s_t)."""
+        return jax.nn.log_softmax(params["logits"])[seen]
+
+
+def tabular(
+    mdp: MDP | None = None, *, discount: float = 0.9, horizon: int = 20, **random: Any
+) -> Tabular:
+    """A finite Markov decision problem with a softmax policy.
+
+    Args:
+        mdp: a problem of your own; without one, `garnet` draws it.
+        discount: gamma, in (0, 1].
+        horizon: H, steps of a trajectory; J counts H steps.
+        **random: arguments of `garnet`.
+
+    Returns:
+        A problem with exact `objective`, `gradient_exact`, `hessian_vector`.
+
+    Raises:
+        InputError: a number out of range, or tables that are no decision problem.
+
+    Example:
+        >>> problem = tabular(states=4, workers=3, heterogeneity=0.5)
+        >>> problem.workers, problem.dimension()
+        (3, 12)
+    """
+    if mdp is not None and random:
+        raise InputError(f"{next(iter(random))}: has no effect on a problem that is given.")
+    return Tabular(garnet(**random) if mdp is None else mdp, discount, horizon)
+
+
+def garnet(
+    *,
+    states: int = 5,
+    actions: int = 3,
+    branching: int = 3,
+    workers: int = 1,
+    heterogeneity: float = 1.0,
+    seed: int = 0,
+) -> MDP:
+    """Random decision problems: every action leads to a few random states, rewards are in [0, 1].
+
+    Args:
+        states: s.
+        actions: a.
+        branching: states that an action can lead to.
+        workers: W, problems; 1 for one that all share.
+        heterogeneity: 0 gives all workers one problem, 1 independent ones; in between their tables
+            are mixed.
+        seed: of NumPy's generator.
+
+    References:
+        Archibald, McKinnon, Thomas, On the generation of Markov decision processes, 1995.
+    """
+    states, actions = whole("states", states), whole("actions", actions)
+    if whole("branching", branching) > states:
+        raise InputError(f"branching: got {branching}, 1 to states = {states} is allowed.")
+    if not 0 <= heterogeneity <= 1:
+        raise InputError(f"heterogeneity: got {heterogeneity!r}, numbers in [0, 1] are allowed.")
+    rng = np.random.default_rng(seed)
+    count = whole("workers", workers) + 1  # the first is what all have in common
+    transition = np.zeros((count, states, actions, states))
+    for index in np.ndindex(count, states, actions):
+        reached = rng.choice(states, branching, replace=False)
+        transition[index][reached] = rng.dirichlet(np.ones(branching))
+    reward = rng.uniform(size=(count, states, actions))
+    start = rng.dirichlet(np.ones(states), count)
+
+    def mix(tables: np.ndarray) -> np.ndarray:
+        return (1 - heterogeneity) * tables[:1] + heterogeneity * tables[1:]
+
+    return MDP(mix(transition), mix(reward), mix(start))
+
+
+def gridworld(
+    size: int = 4, *, goals: tuple[tuple[int, int], ...] = ((3, 3),), slip: float = 0.1
+) -> MDP:
+    """A square of cells: four moves, reward 1 for every step that begins at the goal.
+
+    Args:
+        size: cells of a side.
+        goals: (row, column) of each worker's goal; one for a problem that all share. Workers with
+            goals in different places want different things of one policy.
+        slip: probability that a random move is made instead.
+
+    Returns:
+        Tables for `tabular`; trajectories begin in cell (0, 0).
+    """
+    if not 0 <= slip < 1:
+        raise InputError(f"slip: got {slip!r}, numbers in [0, 1) are allowed.")
+    cells = [(row, column) for row in range(whole("size", size)) for column in range(size)]
+    for goal in goals:
+        if goal not in cells:
+            raise InputError(f"goals: got {goal!r}, cells from (0, 0) to {cells[-1]} are allowed.")
+    moves = np.zeros((len(cells), 4, len(cells)))
+    for at, (row, column) in enumerate(cells):
+        for action, (down, right) in enumerate([(-1, 0), (1, 0), (0, -1), (0, 1)]):
+            to = np.clip([row + down, column + right], 0, size - 1)
+            moves[at, action, to[0] * size + to[1]] = 1.0
+    moves = (1 - slip) * moves + slip * moves.mean(axis=1, keepdims=True)
+    reward = np.stack([np.array([float(cell == goal) for cell in cells]) for goal in goals])
+    shape = (len(goals), *moves.shape)
+    start = np.zeros((len(goals), len(cells)))
+    start[:, 0] = 1.0
+    return MDP(
+        np.broadcast_to(moves, shape), np.broadcast_to(reward[..., None], (*reward.shape, 4)), start
+    )
+
+
+def _choose(chances: Float[Array, " s"], uniform: Float[Array, ""]) -> Int[Array, ""]:
+    """The outcome that a uniform number falls on, given cumulative probabilities."""
+    return jnp.minimum((uniform >= chances).sum(), len(chances) - 1)
+
+
+def _float() -> Any:
+    """JAX's default precision at the time of tracing."""
+    return jnp.result_type(float)
+
+
+def _check(mdp: MDP) -> None:
+    shape = mdp.transition.shape
+    fits = len(shape) == 4 and shape[1] == shape[3]
+    if not fits or mdp.reward.shape != shape[:3] or mdp.start.shape != shape[:2]:
+        raise InputError(
+            f"mdp: transition {shape}, reward {mdp.reward.shape} and start {mdp.start.shape}, allowed "
+            "are (W, s, a, s), (W, s, a) and (W, s)."
+        )
+    for name in ("transition", "start"):
+        table = getattr(mdp, name)
+        if (table < 0).any() or not np.allclose(table.sum(axis=-1), 1.0, atol=1e-9):
+            raise InputError(f"mdp: {name} must be probabilities that sum to 1 over the last axis.")
+    if not np.isfinite(mdp.reward).all():
+        raise InputError("mdp: reward must be finite.")
