@@ -57,6 +57,12 @@ def seed_keys(key: Key[Array, ""], seeds: int) -> RunKeys:
     return split(jnp.arange(seeds))
 
 
+def transformation(rule: Rule, leaf: Leaves) -> optax.GradientTransformationExtraArgs:
+    """The update rule at some hyperparameters, in JAX's default precision."""
+    numbers = {name: jnp.asarray(value, jnp.result_type(float)) for name, value in leaf.items()}
+    return optax.with_extra_args_support(rule[0](**numbers))
+
+
 def fold_in_all(key: Key[Array, ""], count: int) -> Key[Array, " count"]:
     """One key for each of 0 .. count - 1, which does not depend on count."""
     return jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(count))
@@ -85,7 +91,7 @@ def initial_state(
 
     def one_run(leaf: Leaves, key: RunKeys) -> RunState:
         params = problem.init(key.init)
-        optimiser = rule[0](**leaf).init(params)
+        optimiser = transformation(rule, leaf).init(params)
         point = rule[1](optimiser, params)
         points = workers and jax.tree.map(lambda x: jnp.broadcast_to(x, (workers, *x.shape)), point)
         return RunState(params, optimiser, points)

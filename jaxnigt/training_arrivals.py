@@ -19,7 +19,16 @@ from jaxnigt.methods.collection import Asynchronous
 from jaxnigt.methods.method import Method
 from jaxnigt.problems.base import Estimate, Params, Problem
 from jaxnigt.profiles import Profile
-from jaxnigt.runs import Leaves, Record, Rule, RunKeys, RunState, initial_state, over_runs
+from jaxnigt.runs import (
+    Leaves,
+    Record,
+    Rule,
+    RunKeys,
+    RunState,
+    initial_state,
+    over_runs,
+    transformation,
+)
 from jaxnigt.training_rounds import check_ends
 
 
@@ -147,7 +156,7 @@ def _wavefront(
     problem: Problem, rule: Rule, leaf: Leaves, key: Key[Array, ""], lanes: Lanes, run: RunState
 ) -> tuple[RunState, Record]:
     """One wavefront of one run: gradients in one batch, then updates in order."""
-    optimiser = optax.with_extra_args_support(rule[0](**leaf))
+    optimiser = transformation(rule, leaf)
 
     def gradient(worker: Int[Array, ""], update: Int[Array, ""]) -> Estimate:
         point = jax.tree.map(lambda x: x[worker], run.points)

@@ -18,7 +18,17 @@ from jaxnigt.methods.collection import Collection
 from jaxnigt.methods.method import Method
 from jaxnigt.problems.base import Params, Problem
 from jaxnigt.profiles import Profile
-from jaxnigt.runs import Leaves, Record, Rule, RunKeys, RunState, fold_in_all, initial_state, over_runs
+from jaxnigt.runs import (
+    Leaves,
+    Record,
+    Rule,
+    RunKeys,
+    RunState,
+    fold_in_all,
+    initial_state,
+    over_runs,
+    transformation,
+)
 
 Slots = tuple[Int32[np.ndarray, "P R B"], Float32[np.ndarray, "P R B"]]
 """Worker and weight of each slot of R rounds of P schedules; padding has weight 0."""
@@ -192,7 +202,7 @@ def _round(
     run: RunState,
 ) -> tuple[RunState, Record]:
     """One round of one run."""
-    optimiser, samples = rule[0](**leaf), fold_in_all(key, len(workers))
+    optimiser, samples = transformation(rule, leaf), fold_in_all(key, len(workers))
     estimate = problem.estimate(rule[1](run.optimiser, run.params), samples, workers, weights)
     descent = jax.tree.map(jnp.negative, estimate.gradient)
     updates, after = optimiser.update(descent, run.optimiser, run.params)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
@@ -13,7 +15,8 @@ def decay(value: float | Float[Array, ""], power: float) -> optax.Schedule:
     """The schedule value (2 / (t + 2))^power of update t, which begins at `value`."""
 
     def at(t: Any) -> Float[Array, ""]:
-        return jnp.asarray(value) * (2 / (jnp.asarray(t, jnp.float32) + 2)) ** power
+        first = jnp.asarray(value)
+        return first * (2 / (jnp.asarray(t, first.dtype) + 2)) ** power
 
     return at
 

@@ -95,7 +95,7 @@ def nigt(
             updates,
         )
         norm = tree.norm(direction)
-        length = -at(stepsize, state.count) / jnp.where(norm > 0, norm, 1.0)
+        length = -at(stepsize, state.count).astype(norm.dtype) / jnp.where(norm > 0, norm, 1.0)
         displacement = jax.tree.map(lambda d: length.astype(d.dtype) * d, direction)
         count = state.count + 1
         return displacement, NIGTState(count, at(momentum, count), direction, displacement)
