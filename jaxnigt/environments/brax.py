@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from jaxnigt.environments.swimmer import swimmer
 from jaxnigt.errors import InputError
 
 if TYPE_CHECKING:
@@ -58,4 +59,6 @@ def make(name: str, backend: str = "mjx") -> Env:
     with quiet():
         from brax import envs
 
+        if name == "swimmer":
+            return swimmer(backend)
         return envs.get_environment(name, backend=backend)

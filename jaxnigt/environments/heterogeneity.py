@@ -111,7 +111,7 @@ class Physical:
 
     Args:
         gravity: factors of gravity.
-        mass: factors of all masses and inertias.
+        mass: factors of all masses and inertias, those of motors (armature) included.
         friction: factors of the friction of all shapes.
         strength: factors of what actuators do with an action.
         attributes: values for each worker of numeric attributes of the environment, such as
@@ -168,13 +168,16 @@ class Physical:
     def environment(self, env: Env, worker: Int[Array, ""]) -> Env:
         """A copy with the worker's physics; the compiled program holds a table over workers."""
         changed: Any = copy.copy(env)
+        if env.unwrapped is not env:
+            changed.env = self.environment(changed.env, worker)
+            return changed
         if self.factors:
             if not hasattr(env, "sys"):
                 raise InputError(
                     f"heterogeneity: {type(env).__name__} has no `sys`, so only attributes may differ."
                 )
             factor = {name: jnp.asarray(values)[worker] for name, values in self.factors.items()}
-            changed.sys = _scaled(env.sys, factor)  # pyright: ignore[reportAttributeAccessIssue]
+            changed.sys = _scaled(changed.sys, env.backend, factor)
         for name, values in self.attributes.items():
             if not hasattr(env, name):
                 raise InputError(f"attributes: {type(env).__name__} has no attribute {name!r}.")
@@ -187,23 +190,35 @@ class Physical:
         return observation
 
 
-def _scaled(system: Any, factor: dict[str, Array]) -> Any:
+def _scaled(system: Any, backend: str, factor: dict[str, Array]) -> Any:
     """A Brax system with scaled physics, in the fields of its own engines and of MJX."""
     changes: dict[str, Any] = {}
     if "gravity" in factor:
         changes["gravity"] = system.gravity * factor["gravity"]
         changes["opt.gravity"] = system.opt.gravity * factor["gravity"]
     if "mass" in factor:
-        by = factor["mass"]
-        for name in ("body_mass", "body_subtreemass", "body_inertia"):
-            changes[name] = getattr(system, name) * by
-        for name in ("body_invweight0", "dof_invweight0"):
-            changes[name] = getattr(system, name) / by
-        changes["link.inertia.mass"] = system.link.inertia.mass * by
-        changes["link.inertia.i"] = system.link.inertia.i * by
+        changes |= _heavier(system, backend, factor["mass"])
     if "friction" in factor:
         changes["geom_friction"] = system.geom_friction * factor["friction"]
     if "strength" in factor:
         changes["actuator_gear"] = system.actuator_gear * factor["strength"]
         changes["actuator.gear"] = system.actuator.gear * factor["strength"]
     return system.tree_replace(changes)
+
+
+def _heavier(system: Any, backend: str, by: Array) -> dict[str, Any]:
+    """Fields of a system whose masses and inertias, those of its motors included, are scaled."""
+    masses = ("body_mass", "body_subtreemass", "body_inertia", "dof_armature")
+    changes = {name: getattr(system, name) * by for name in masses}
+    changes |= {name: getattr(system, name) / by for name in ("body_invweight0", "dof_invweight0")}
+    changes["dof.armature"] = system.dof.armature * by
+    mass, inertia = system.link.inertia.mass, system.link.inertia.i
+    if backend in ("spring", "positional"):
+        # These engines move mass^(1 - scale), which does not feel the mass where the scale is 1.
+        mass, inertia = (
+            mass ** (1 - system.spring_mass_scale),
+            inertia ** (1 - system.spring_inertia_scale),
+        )
+        changes |= {"spring_mass_scale": jnp.zeros(()), "spring_inertia_scale": jnp.zeros(())}
+    changes |= {"link.inertia.mass": mass * by, "link.inertia.i": inertia * by}
+    return changes

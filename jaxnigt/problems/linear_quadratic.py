@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
-from numpy.typing import ArrayLike
 
 from jaxnigt.arguments import discount_factor, whole
 from jaxnigt.errors import InputError
 from jaxnigt.problems.base import Params
 from jaxnigt.problems.exact import ExactProblem
+
+Matrix = Float[np.ndarray, "rows columns"] | Sequence[Sequence[float]]
 
 
 class LinearQuadratic(ExactProblem):
@@ -95,9 +98,9 @@ class LinearQuadratic(ExactProblem):
 
 def linear_quadratic(
     *,
-    dynamics: ArrayLike = ((0.9, 0.2), (0.0, 0.9)),
-    control: ArrayLike = ((0.0,), (0.5,)),
-    goals: ArrayLike = ((0.5, 0.0),),
+    dynamics: Matrix = ((0.9, 0.2), (0.0, 0.9)),
+    control: Matrix = ((0.0,), (0.5,)),
+    goals: Matrix = ((0.5, 0.0),),
     cost: float = 0.1,
     noise: float = 0.1,
     std: float = 0.5,
