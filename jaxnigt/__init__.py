@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from jaxnigt import bounds, clock, environments, methods, policies, problems, profiles
+    from jaxnigt.constants import Constants
     from jaxnigt.errors import InputError, InvariantError, TrainingDiverged
     from jaxnigt.methods import Method, nigt, nigt_eval_params
     from jaxnigt.profiles import Profile
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "Constants",
     "InputError",
     "InvariantError",
     "Method",
@@ -47,6 +49,7 @@ __all__ = [
 
 _MODULES = ("bounds", "clock", "environments", "methods", "policies", "problems", "profiles")
 _HOME = {
+    "Constants": "constants",
     "InputError": "errors",
     "InvariantError": "errors",
     "Method": "methods",

@@ -88,6 +88,33 @@ def figures(
 
 
 @app.command()
+def bounds(
+    profile: Annotated[
+        str, typer.Option(help="family:key=value,..., as power_law:n=10,p=0.5, or a CSV file.")
+    ],
+    epsilon: Annotated[list[float], typer.Option(help="Accuracy on E||grad J||; repeat for more.")],
+    l_g: Annotated[float, typer.Option(help="Lipschitz constant of the gradient.")] = 1.0,
+    l_h: Annotated[float, typer.Option(help="Lipschitz constant of the Hessian.")] = 1.0,
+    sigma: Annotated[float, typer.Option(help="Standard deviation of a stochastic gradient.")] = 1.0,
+    delta: Annotated[float, typer.Option(help="J* - J(theta_0).")] = 1.0,
+    kappa: Annotated[
+        float | None,
+        typer.Option(help="Seconds of a communication, the profile's slowest link if not given."),
+    ] = None,
+    form: Annotated[str, typer.Option(help="order (constants 1) or certified (valid ones).")] = "order",
+) -> None:
+    """Print what theory says of every method's time for a profile, and what no method can beat."""
+    from rich.console import Console
+
+    from jaxnigt.bounds.report import show
+    from jaxnigt.constants import Constants
+    from jaxnigt.profiles.parsing import parse
+
+    console = Console(width=None if sys.stdout.isatty() else 120)
+    show(parse(profile), Constants(l_g, l_h, sigma, delta), epsilon, kappa, form, console)
+
+
+@app.command()
 def doctor() -> None:
     """Say what hardware, versions and precision are in use."""
     from rich.console import Console

@@ -1,0 +1,212 @@
+"""What theory needs to know of a problem: smoothness, noise, and how far there is to go."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float64
+from numpy.typing import ArrayLike
+
+from jaxnigt.errors import InputError
+
+Number = Float64[np.ndarray, "..."]
+
+Real = Number | float
+"""A number on its way: NumPy's arithmetic turns arrays of no axes into scalars."""
+
+HESSIANS = ("derived", "literature")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Constants:
+    """Constants of a maximisation problem J. Each may be an array; arrays broadcast together.
+
+    Args:
+        L_g: Lipschitz constant of the gradient of J, above 0.
+        L_h: Lipschitz constant of the Hessian of J, at least 0.
+        sigma: standard deviation of one stochastic gradient, E||g - grad J_H||^2 <= sigma^2; where
+            workers differ, of each one's.
+        delta: J* - J(theta_0), above 0.
+        gamma: discount, in [0, 1).
+        D_g: truncation of the gradient at H = 0, see `truncation_gradient`; 0 where J itself is
+            sampled.
+        D_h: truncation of the Hessian at H = 0, see `truncation_hessian`.
+
+    Raises:
+        InputError: a constant out of range, or shapes that do not broadcast.
+
+    Example:
+        >>> Constants(L_g=1.0, L_h=1.0, sigma=[0.0, 1.0], delta=1.0).shape
+        (2,)
+    """
+
+    L_g: Number
+    L_h: Number
+    sigma: Number
+    delta: Number
+    gamma: Number
+    D_g: Number
+    D_h: Number
+
+    def __init__(
+        self,
+        L_g: ArrayLike,
+        L_h: ArrayLike,
+        sigma: ArrayLike,
+        delta: ArrayLike,
+        gamma: ArrayLike = 0.0,
+        D_g: ArrayLike = 0.0,
+        D_h: ArrayLike = 0.0,
+    ):
+        given = (L_g, L_h, sigma, delta, gamma, D_g, D_h)
+        for field, value in zip(dataclasses.fields(self), given, strict=True):
+            above = field.name in ("L_g", "delta")
+            most = 1.0 if field.name == "gamma" else math.inf
+            number = in_range(field.name, value, above=above, below=most)
+            object.__setattr__(self, field.name, number)
+        try:
+            _ = self.shape
+        except ValueError:
+            raise InputError("constants: their shapes do not broadcast together.") from None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape that the constants broadcast to, () where each is one number."""
+        return np.broadcast_shapes(*(np.shape(getattr(self, f.name)) for f in dataclasses.fields(self)))
+
+    def truncation_gradient(self, horizon: ArrayLike) -> Number:
+        """Bound on ||grad J - grad J_H||: D_g sqrt(1 + (1 - gamma) H) gamma^H (derived).
+
+        With the D_g of `from_policy` this is (M_g R_max / (1-gamma)) sqrt(1/(1-gamma) + H) gamma^H,
+        the form in the literature (Yuan, Gower, Lazaric 2022; Fatkhullin et al., arXiv 2302.01734).
+        """
+        H = np.asarray(horizon, np.float64)
+        return np.asarray(self.D_g * np.sqrt(1 + (1 - self.gamma) * H) * self.gamma**H)
+
+    def truncation_hessian(self, horizon: ArrayLike) -> Number:
+        """Bound on ||hess J - hess J_H||: D_h (1 + (1 - gamma) H) gamma^H (derived).
+
+        With the D_h of `from_policy` this is
+        (R_max (M_g^2 + M_h) / (1-gamma)) (1/(1-gamma) + H) gamma^H.
+        """
+        H = np.asarray(horizon, np.float64)
+        return np.asarray(self.D_h * (1 + (1 - self.gamma) * H) * self.gamma**H)
+
+    @classmethod
+    def from_policy(
+        cls,
+        policy: PolicyConstants,
+        R_max: ArrayLike,
+        gamma: ArrayLike,
+        *,
+        delta: ArrayLike | None = None,
+        hessian: str = "derived",
+    ) -> Constants:
+        """Worst-case constants of the discounted return of a policy, all of them derived.
+
+        L_g = R_max (M_g^2 + M_h) / (1-gamma)^2 and sigma^2 = M_g^2 R_max^2 / (1-gamma)^3 agree with the
+        literature (Yuan, Gower, Lazaric 2022; arXiv 2302.01734). The constants of arXiv 2509.24305
+        itself may differ. They hold for every decision problem and are loose for most.
+
+        Args:
+            policy: bounds on the policy's score and its derivatives.
+            R_max: bound on |r|, above 0.
+            gamma: discount, in [0, 1).
+            delta: J* - J(theta_0); 2 R_max / (1-gamma) by default, which no problem exceeds.
+            hessian: "derived" or "literature", which L_h; see `hessian_lipschitz`.
+
+        Raises:
+            InputError: a number out of range, or an unknown form.
+        """
+        R, gamma = in_range("R_max", R_max, above=True), in_range("gamma", gamma, below=1.0)
+        left = 1 - gamma
+        curvature = policy.M_g**2 + policy.M_h
+        return cls(
+            L_g=R * curvature / left**2,
+            L_h=hessian_lipschitz(policy, R, gamma, form=hessian),
+            sigma=policy.M_g * R / left**1.5,
+            delta=2 * R / left if delta is None else delta,
+            gamma=gamma,
+            D_g=policy.M_g * R / left**1.5,
+            D_h=R * curvature / left**2,
+        )
+
+
+class PolicyConstants(NamedTuple):
+    """Bounds on a policy's score, for all parameters, states and actions.
+
+    Attributes:
+        M_g: bound on ||grad log pi||.
+        M_h: bound on ||hess log pi||.
+        l_2: Lipschitz constant of hess log pi.
+    """
+
+    M_g: float
+    M_h: float
+    l_2: float
+
+
+def softmax_policy(scale: float = 1.0) -> PolicyConstants:
+    """Bounds for a softmax over logits that are linear in the parameters (derived).
+
+    They hold for any number of actions and are attained by two: the score is a unit vector minus a
+    distribution, the Hessian a covariance of numbers at most sqrt(2) apart, its derivative a third
+    central moment of such numbers.
+
+    Args:
+        scale: norm of the map from parameters to the logits of a state, 1 for a table of logits.
+
+    Example:
+        >>> [round(x, 4) for x in softmax_policy()]
+        [1.4142, 0.5, 0.2722]
+    """
+    return PolicyConstants(
+        math.sqrt(2) * scale, scale**2 / 2, math.sqrt(2) / (3 * math.sqrt(3)) * scale**3
+    )
+
+
+def hessian_lipschitz(
+    policy: PolicyConstants, R_max: ArrayLike, gamma: ArrayLike, *, form: str = "derived"
+) -> Number:
+    """L_h of the discounted return.
+
+    "derived": R_max [(1+gamma) M_g^3 / (1-gamma)^3 + 3 sqrt(1+gamma) M_g M_h / (1-gamma)^(5/2)
+    + l_2 / (1-gamma)^2], from the third derivative of each expected reward.
+
+    "literature": the lemma of Zhang, Koppel, Zhu and Basar (2020) as it is quoted; its text has not
+    been checked.
+
+    Raises:
+        InputError: a form that is neither.
+    """
+    if form not in HESSIANS:
+        raise InputError(f"hessian: got {form!r}, allowed are {', '.join(HESSIANS)}.")
+    M_g, M_h, l_2 = policy
+    R, gamma = np.asarray(R_max, np.float64), np.asarray(gamma, np.float64)
+    left = 1 - gamma
+    cubic = (1 + gamma) * M_g**3 / left**3
+    if form == "derived":
+        mixed = 3 * np.sqrt(1 + gamma) * M_g * M_h / left**2.5
+        return np.asarray(R * (cubic + mixed + l_2 / left**2))
+    last = (M_g**2 * (1 + gamma) + M_h * gamma * left) / (1 - gamma**2)
+    terms = (M_h, gamma * M_g**2 / left, l_2 / M_g, gamma * M_h / left, last)
+    largest = np.max(np.broadcast_arrays(*terms), axis=0)
+    return np.asarray(R * (M_g * M_h / left**2 + cubic + M_g * largest / left))
+
+
+def in_range(name: str, value: ArrayLike, *, above: bool = False, below: float = math.inf) -> Number:
+    """An argument as finite float64 numbers of at least 0, or above it, and below another bound."""
+    allowed = f"finite numbers {'above' if above else 'of at least'} 0"
+    if below < math.inf:
+        allowed += f" and below {below:g}"
+    try:
+        number = np.asarray(value, np.float64)
+    except (TypeError, ValueError):
+        raise InputError(f"{name}: got {value!r}, {allowed} are allowed.") from None
+    good = np.isfinite(number) & ((number > 0) if above else (number >= 0)) & (number < below)
+    if not good.all():
+        raise InputError(f"{name}: got {number[~good][0]:g}, {allowed} are allowed.")
+    return number
