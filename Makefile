@@ -37,7 +37,7 @@ notebooks: $(STAMP) ## run the bound-check notebooks in theory/
 	$(BIN)/python -m pytest -p no:cacheprovider --nbmake --overwrite theory
 
 bench: $(STAMP) ## time jaxnigt against what one would write without it; BENCH=name picks one
-	@for b in $(or $(BENCH),$(basename $(notdir $(wildcard benchmarks/*.py)))); do \
+	@for b in $(or $(BENCH),$(basename $(notdir $(wildcard benchmarks/[a-z]*.py)))); do \
 	  $(BIN)/python benchmarks/$$b.py || exit 1; done
 
 test: $(STAMP) ## run the tests

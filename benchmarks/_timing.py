@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from jaxnigt.doctor import facts
@@ -34,7 +35,7 @@ def show(console: Console, title: str, rows: list[dict[str, Any]]) -> None:
     """A table of rows with the same keys, numbers to three digits."""
     table = Table(title=title)
     for column, value in rows[0].items():
-        table.add_column(column, justify="left" if isinstance(value, str) else "right")
+        table.add_column(escape(column), justify="left" if isinstance(value, str) else "right")
     for row in rows:
         table.add_row(*(f"{v:,.3g}" if isinstance(v, float) else str(v) for v in row.values()))
     console.print(table)

@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import argparse
 import heapq
-import json
-import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
+from _timing import alternate, show, write
 from rich.console import Console
 from rich.table import Table
 
 import jaxnigt as jn
-from jaxnigt.doctor import facts
 
 PROFILES, ROUNDS = 256, 1000
 BREAKS = np.linspace(50.0, 500.0, 10)
@@ -140,18 +136,6 @@ def drawer(seed=0):
     return draw
 
 
-def alternate(fast: Callable, slow: Callable, repeats: int) -> tuple[float, float]:
-    """Median seconds of both, run in turn; the first call of each warms up and is not counted."""
-    fast()
-    times: tuple[list[float], list[float]] = ([], [])
-    for _ in range(repeats):
-        for run, seconds in zip((fast, slow), times, strict=True):
-            begin = time.perf_counter()
-            run()
-            seconds.append(time.perf_counter() - begin)
-    return statistics.median(times[0]), statistics.median(times[1])
-
-
 def cases(n: int):
     """(name, target, jaxnigt's call, the heap's call on a few profiles and rounds, work of each)."""
     rng = np.random.default_rng(n)
@@ -237,7 +221,7 @@ def scaling(repeats: int) -> list[dict[str, float]]:
         def run(restart: str, profile=profile) -> None:
             jn.clock.rennala(profile, 10, 50, restart=restart)
 
-        cancel, finish = alternate(lambda: run("cancel"), lambda: run("finish"), repeats)
+        cancel, finish = alternate(lambda: run("cancel"), lambda: run("finish"), repeats=repeats)
         rows.append({"profiles": count, "cancel": 1e6 * cancel / count, "finish": 1e6 * finish / count})
     return rows
 
@@ -263,7 +247,6 @@ def memory(restart: str) -> dict[str, float]:
 def main() -> None:
     """Run, print a table, write JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, default=Path("results/bench"))
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--n", type=int, nargs="+", default=[10, 100, 1000])
     arguments = parser.parse_args()
@@ -276,7 +259,7 @@ def main() -> None:
     results = []
     for n in arguments.n:
         for name, target, fast, slow, fast_work, slow_work in cases(n):
-            fast_seconds, slow_seconds = alternate(fast, slow, arguments.repeats)
+            fast_seconds, slow_seconds = alternate(fast, slow, repeats=arguments.repeats)
             rates = fast_work / fast_seconds, slow_work / slow_seconds
             ratio = rates[0] / rates[1]
             results.append(
@@ -294,27 +277,15 @@ def main() -> None:
             table.add_row(*row, reached)
             console.print(" ".join((*row, reached)), style="dim")
     console.print(table)
-    cost = Table(title="Microseconds per profile, Rennala, n = 10, M = 10, K = 50")
     rows = scaling(arguments.repeats)
-    for column in rows[0]:
-        cost.add_column(column, justify="right")
-    for row in rows:
-        cost.add_row(
-            *(f"{value:,.3g}" if key != "profiles" else f"{value:,}" for key, value in row.items())
-        )
-    console.print(cost)
+    show(console, "Microseconds per profile, Rennala, n = 10, M = 10, K = 50", rows)
     large = {restart: memory(restart) for restart in ("cancel", "finish")}
     for restart, used in large.items():
         console.print(
             f"10,000 profiles, n = 100, K = 1000, {restart}: peak {used['GiB']:.2f} GiB of memory, "
             f"{used['seconds']:.0f} s with start and compilation"
         )
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    path = arguments.out / "clock.json"
-    path.write_text(
-        json.dumps({"facts": facts(), "cases": results, "scaling": rows, "large": large}, indent=1)
-    )
-    console.print(f"wrote {path}")
+    write(console, "clock", {"cases": results, "scaling": rows, "large": large})
 
 
 if __name__ == "__main__":

@@ -56,9 +56,22 @@ def make(name: str, backend: str = "mjx") -> Env:
         raise InputError(f"environment: got {name!r}, allowed are {', '.join(names())}.")
     if backend not in BACKENDS:
         raise InputError(f"backend: got {backend!r}, allowed are {', '.join(BACKENDS)}.")
-    with quiet():
+    with quiet(), _no_warnings_of_mujoco():
         from brax import envs
 
         if name == "swimmer":
             return swimmer(backend)
         return envs.get_environment(name, backend=backend)
+
+
+@contextlib.contextmanager
+def _no_warnings_of_mujoco() -> Iterator[None]:
+    """Reading models of Brax warns of old attributes, on screen and in a file in the working folder."""
+    import mujoco
+
+    before = mujoco.get_mju_user_warning()
+    mujoco.set_mju_user_warning(lambda message: None)
+    try:
+        yield
+    finally:
+        mujoco.set_mju_user_warning(before)

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 
@@ -39,7 +40,7 @@ def best(dataset: xr.Dataset) -> xr.Dataset:
 
 
 def _learning(tree: xr.DataTree) -> Table:
-    table = Table(title="Learning at the best stepsize: mean return of a trajectory [1]")
+    table = Table(title=escape("Learning at the best stepsize: mean return of a trajectory [1]"))
     for column in ("method", "stepsize", "momentum", "seed", "first tenth", "last tenth", "margin"):
         table.add_column(column, justify="left" if column == "method" else "right")
     for label, group in tree["methods"].children.items():
@@ -60,7 +61,7 @@ def _learning(tree: xr.DataTree) -> Table:
 
 
 def _times(tree: xr.DataTree) -> Table:
-    title = f"Virtual seconds to J >= {tree.attrs['threshold']:.3g}, median over seeds [s]"
+    title = escape(f"Virtual seconds to J >= {tree.attrs['threshold']:.3g}, median over seeds [s]")
     table = Table(title=title, caption=f"threshold: {tree.attrs['threshold_rule']}")
     table.add_column("method")
     for label in tree["profiles"].to_dataset()["profile"].values:
