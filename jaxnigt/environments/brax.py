@@ -7,7 +7,7 @@ import io
 import logging
 import warnings
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from jaxnigt.environments.swimmer import swimmer
 from jaxnigt.errors import InputError
@@ -67,8 +67,9 @@ def make(name: str, backend: str = "mjx") -> Env:
 @contextlib.contextmanager
 def _no_warnings_of_mujoco() -> Iterator[None]:
     """Reading models of Brax warns of old attributes, on screen and in a file in the working folder."""
-    import mujoco
+    import mujoco as c_library
 
+    mujoco: Any = c_library  # whose stubs lack these three
     before = mujoco.get_mju_user_warning()
     mujoco.set_mju_user_warning(lambda message: None)
     try:

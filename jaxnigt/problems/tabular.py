@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
 from jaxnigt.arguments import discount_factor, whole
+from jaxnigt.constants import Constants, softmax_policy
 from jaxnigt.errors import InputError
 from jaxnigt.problems.base import Params
 from jaxnigt.problems.exact import ExactProblem
@@ -70,15 +71,33 @@ class Tabular(ExactProblem):
         initial = (start, jnp.ones((), policy.dtype))
         return jax.lax.scan(step, initial, length=self.horizon)[1].sum(axis=0)
 
+    @property
+    def constants(self) -> Constants:
+        """Constants that no decision problem with such rewards and discount exceeds (derived).
+
+        delta is (max r - min r) / (1 - gamma); see `Constants.from_policy` for the others.
+
+        Raises:
+            InputError: rewards that are all 0, or a discount of 1.
+        """
+        reward, left = self.mdp.reward, 1 - self.discount
+        delta = (reward.max() - reward.min()) / left if left > 0 else None
+        largest = np.abs(reward).max()
+        return Constants.from_policy(softmax_policy(), largest, self.discount, delta=delta or None)
+
     def objective_unbounded(self, params: Params) -> Float[Array, ""]:
-        """J of infinitely many steps, by solving (I - gamma P) v = r."""
+        """J of infinitely many steps."""
+        return self.objectives_unbounded(params).mean()
+
+    def objectives_unbounded(self, params: Params) -> Float[Array, " W"]:
+        """J_i of infinitely many steps, by solving (I - gamma P) v = r."""
         policy = jax.nn.softmax(params["logits"])
         transition, reward, start = (jnp.asarray(x, policy.dtype) for x in self.mdp)
         flow = jnp.einsum("wsat,sa->wst", transition, policy)
         paid = jnp.einsum("wsa,sa->ws", reward, policy)
         system = jnp.eye(flow.shape[-1], dtype=flow.dtype)[None] - self.discount * flow
         value = jnp.linalg.solve(system, paid[..., None])[..., 0]
-        return jnp.einsum("ws,ws->w", start, value).mean()
+        return jnp.einsum("ws,ws->w", start, value)
 
     def trajectory(
         self, params: Params, key: Key[Array, ""], worker: Int[Array, ""]

@@ -1,0 +1,149 @@
+"""What L_g, L_h and sigma really are around points, to be set beside worst-case constants."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Array, Float, Float64, Key
+
+from jaxnigt.arguments import whole
+from jaxnigt.problems.base import Params
+from jaxnigt.problems.exact import ExactProblem
+
+
+class LocalConstants(NamedTuple):
+    """Constants at K points; a last axis W where they are those of each worker.
+
+    Attributes:
+        L_g: f64[K] or f64[K, W], largest eigenvalue of the Hessian in absolute value.
+        L_h: likewise, norm of the third derivative; the search for it can only fall short.
+        sigma: likewise, standard deviation of one stochastic gradient; the largest of the workers'.
+        sigma_error: likewise, standard error of sigma, which is estimated from samples.
+    """
+
+    L_g: Float64[np.ndarray, "..."]
+    L_h: Float64[np.ndarray, "..."]
+    sigma: Float64[np.ndarray, "..."]
+    sigma_error: Float64[np.ndarray, "..."]
+
+
+def local_constants(
+    problem: ExactProblem,
+    params: Params,
+    *,
+    key: int | Key[Array, ""] = 0,
+    samples: int = 1000,
+    each: bool = False,
+) -> LocalConstants:
+    """Actual smoothness and noise at points, for instance along a trajectory.
+
+    The Hessian is made of Hessian-vector products. Its Lipschitz constant at a point is the largest
+    |D^3 J[u, w, w]| over unit vectors, climbed from random starts by taking the best w for u and the
+    best u for w in turn, which never goes down.
+
+    Args:
+        problem: with exact objectives.
+        params: points, a pytree like the problem's params with an axis K in front.
+        key: a JAX key or an integer; consumed.
+        samples: gradients of each worker at each point from which sigma is estimated.
+        each: whether to take each worker's J_i by itself instead of J.
+
+    Raises:
+        InputError: fewer than two samples.
+
+    References:
+        Alternating maximisation of a symmetric trilinear form (derived).
+    """
+    whole("samples", samples, 2)
+    key = jax.random.key(key) if isinstance(key, int) else key
+    with jax.enable_x64(True):
+        points = jax.tree.map(lambda x: jnp.asarray(x, float), params)
+        found = LocalConstants(*map(np.asarray, _all_points(problem, samples, each, points, key)))
+    return found if each else LocalConstants(*(value[:, 0] for value in found))
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1, 2))
+def _all_points(
+    problem: ExactProblem, samples: int, each: bool, points: Params, key: Key[Array, ""]
+) -> tuple[Array, ...]:
+    workers = problem.workers or 1
+    # One row for each function that is asked about, a mixture of the workers' objectives.
+    rows = jnp.eye(workers) if each else jnp.full((1, workers), 1 / workers)
+
+    def at(index: Array, point: Params) -> tuple[Array, ...]:
+        mine, noise = jax.random.split(jax.random.fold_in(key, index))
+        flat, unravel = ravel_pytree(point)
+
+        def smoothness(row: Array, key: Key[Array, ""]) -> tuple[Array, Array]:
+            return _smoothness(lambda v: row @ problem.objectives(unravel(v)), flat, key)
+
+        smooth = jax.lax.map(lambda a: smoothness(*a), (rows, jax.random.split(mine, len(rows))))
+        sigma, error = _noise(problem, point, noise, samples)
+        if not each:
+            worst = sigma.argmax()
+            sigma, error = sigma[worst][None], error[worst][None]
+        return *smooth, sigma, error
+
+    count = len(jax.tree.leaves(points)[0])
+    return jax.lax.map(lambda a: at(*a), (jnp.arange(count), points))
+
+
+def _smoothness(
+    J: Callable[[Array], Array],
+    flat: Float[Array, " d"],
+    key: Key[Array, ""],
+    starts: int = 4,
+    turns: int = 16,
+) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    """Norms of the second and the third derivative of J."""
+
+    def hessian(v: Float[Array, " d"]) -> Float[Array, "d d"]:
+        return jax.vmap(lambda u: jax.jvp(jax.grad(J), (v,), (u,))[1])(jnp.eye(len(flat)))
+
+    def bend(u: Float[Array, " d"]) -> Float[Array, "d d"]:
+        """D^3 J[u, ., .]."""
+        return jax.jvp(hessian, (flat,), (u,))[1]
+
+    def twice(v: Float[Array, " d"], w: Float[Array, " d"]) -> Float[Array, ""]:
+        """D^2 J[w, w], whose gradient is D^3 J[., w, w]."""
+        return w @ jax.jvp(jax.grad(J), (v,), (w,))[1]
+
+    def turn(_: Array, state: tuple[Array, Array]) -> tuple[Array, Array]:
+        values, vectors = jnp.linalg.eigh(bend(state[0]))
+        w = vectors[:, jnp.abs(values).argmax()]
+        along = jax.grad(lambda v: twice(v, w))(flat)
+        length = jnp.linalg.norm(along)
+        return along / jnp.where(length > 0, length, 1.0), length
+
+    def climb(u: Float[Array, " d"]) -> Float[Array, ""]:
+        return jax.lax.fori_loop(0, turns, turn, (u / jnp.linalg.norm(u), jnp.zeros(())))[1]
+
+    climbed = jax.vmap(climb)(jax.random.normal(key, (starts, len(flat))))
+    return jnp.abs(jnp.linalg.eigvalsh(hessian(flat))).max(), climbed.max()
+
+
+def _noise(
+    problem: ExactProblem, point: Params, key: Key[Array, ""], samples: int
+) -> tuple[Float[Array, " W"], Float[Array, " W"]]:
+    """sigma of each worker's stochastic gradient, and its standard error."""
+    workers = problem.workers or 1
+    exact = jax.jacrev(problem.objectives)(point)
+
+    def of_worker(worker: Array, exact: Params, key: Key[Array, ""]) -> tuple[Array, Array]:
+        def squared(key: Key[Array, ""]) -> Float[Array, ""]:
+            sample = problem.gradient(point, key[None], worker[None], jnp.ones(1))
+            gaps = jax.tree.map(lambda g, mean: ((g - mean) ** 2).sum(), sample, exact)
+            return sum(jax.tree.leaves(gaps), start=jnp.zeros(()))
+
+        found = jax.lax.map(squared, jax.random.split(key, samples), batch_size=256)
+        sigma = jnp.sqrt(found.mean())
+        return sigma, found.std(ddof=1) / samples**0.5 / (2 * sigma)
+
+    arguments = (jnp.arange(workers), exact, jax.random.split(key, workers))
+    return jax.lax.map(lambda a: of_worker(*a), arguments)
