@@ -132,24 +132,23 @@ def _initial(
 def advance(
     problem: Problem, rule: Rule, leaves: Leaves, state: RunState, keys: RunKeys, lanes: Lanes
 ) -> tuple[RunState, Record]:
-    """Advance all runs by W wavefronts; records have axes [W, P, A, S, L]."""
+    """Advance all runs by at most W wavefronts; records have axes [W, P, A, S, L]."""
 
-    def one_wavefront(state: RunState, lanes: Lanes) -> tuple[RunState, Record]:
-        def one_run(leaf: Leaves, key: RunKeys, lanes: Lanes, run: RunState) -> Any:
-            return _wavefront(problem, rule, leaf, key.train, lanes, run)
+    def one_run(leaf: Leaves, key: RunKeys, lanes: Lanes, run: RunState) -> Any:
+        return _wavefront(problem, rule, leaf, key.train, lanes, run)
 
-        def play() -> tuple[RunState, Record]:
-            return over_runs(one_run)(leaves, keys, lanes, state)
+    def play(w: Int[Array, ""], carry: tuple[RunState, Record]) -> tuple[RunState, Record]:
+        state, records = carry
+        now = jax.tree.map(lambda x: x[:, w], lanes)
+        state, record = over_runs(one_run)(leaves, keys, now, state)
+        return state, jax.tree.map(lambda all_, x: all_.at[w].set(x), records, record)
 
-        def blank() -> tuple[RunState, Record]:
-            runs = jax.tree.leaves(state)[0].shape[:3]
-            nan = jnp.full((*runs, lanes.update.shape[-1]), jnp.nan, jnp.float32)
-            return state, Record(nan, nan, nan, nan)
-
-        return jax.lax.cond((lanes.update >= 0).any(), play, blank)
-
-    by_wavefront = jax.tree.map(lambda x: jnp.moveaxis(x, 1, 0), lanes)
-    return jax.lax.scan(one_wavefront, state, by_wavefront)
+    _, wavefronts, width = lanes.update.shape
+    shape = (wavefronts, *jax.tree.leaves(state)[0].shape[:3], width)
+    records = Record(*[jnp.full(shape, jnp.nan, jnp.float32)] * 4)
+    # Wavefronts that hold nothing come last and are not played.
+    used = (lanes.update >= 0).any(axis=(0, 2)).sum()
+    return jax.lax.fori_loop(0, used, play, (state, records))
 
 
 def _wavefront(
@@ -170,15 +169,18 @@ def _wavefront(
         updates, after = optimiser.update(descent, run.optimiser, run.params, version=version)
         params: Params = problem.observe(optax.apply_updates(run.params, updates), estimate)
         point = rule[1](after, params)
-        points = jax.tree.map(lambda table, x: table.at[worker].set(x), run.points, point)
+        held = update >= 0
+        # One row is chosen, as choosing between tables would copy them.
+        row = jax.tree.map(lambda x, table: jnp.where(held, x, table[worker]), point, run.points)
+        points = jax.tree.map(lambda table, x: table.at[worker].set(x), run.points, row)
         record = Record(
             estimate.discounted[0],
             estimate.undiscounted[0],
             tree.norm(estimate.gradient),
             tree.norm(tree.get(after, "direction", updates)),
         )
-        moved = _where(update >= 0, RunState(params, after, points), run)
-        return moved, jax.tree.map(lambda x: x.astype(jnp.float32), record)
+        params, after = _where(held, (params, after), (run.params, run.optimiser))
+        return RunState(params, after, points), jax.tree.map(lambda x: x.astype(jnp.float32), record)
 
     return jax.lax.scan(apply, run, (lanes, jax.vmap(gradient)(lanes.worker, lanes.update)))
 
