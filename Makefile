@@ -41,7 +41,7 @@ bench: $(STAMP) ## time jaxnigt against what one would write without it; BENCH=n
 	  $(BIN)/python benchmarks/$$b.py || exit 1; done
 
 test: $(STAMP) ## run the tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2
 
 lint: $(STAMP) ## check style and types
 	$(BIN)/ruff check .

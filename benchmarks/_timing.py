@@ -18,9 +18,9 @@ from jaxnigt.doctor import facts
 OUT = Path("results/bench")
 
 
-def alternate(*runs: Callable[[], Any], repeats: int = 5) -> tuple[float, ...]:
+def alternate(*runs: Callable[[], Any], repeats: int = 5, warm: bool = True) -> tuple[float, ...]:
     """Median seconds of each, run in turn; the first call of each warms up and is not counted."""
-    for run in runs:
+    for run in runs if warm else ():
         run()
     seconds: list[list[float]] = [[] for _ in runs]
     for _ in range(repeats):
