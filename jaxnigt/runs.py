@@ -9,9 +9,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Float, Int, Key
 
-from jaxnigt.problems.base import Params, Problem
+from jaxnigt.problems.base import Estimate, Params, Problem
 
 Leaves = dict[str, Float[Array | np.ndarray, "..."]]
 """Hyperparameters of a method, f32[A] or one entry of them."""
@@ -73,6 +73,19 @@ def over_runs(one_run: Callable[..., Any]) -> Callable[..., Any]:
     over_seeds = jax.vmap(one_run, (None, 0, None, 0))
     over_leaves = jax.vmap(over_seeds, (0, None, None, 0))
     return jax.vmap(over_leaves, (None, None, 0, 0))
+
+
+def estimate_runs(
+    problem: Problem,
+    points: Params,
+    keys: Key[Array, "*runs B"],
+    workers: Int[Array, "*runs B"],
+    weights: Float[Array, "*runs B"],
+) -> Estimate:
+    """Estimates of all runs at their own points, every axis of runs in front of the results."""
+    runs, rest = keys.shape[:-1], len(keys.shape) - 1
+    merged = jax.tree.map(lambda x: x.reshape(-1, *x.shape[rest:]), (points, keys, workers, weights))
+    return jax.tree.map(lambda x: x.reshape(*runs, *x.shape[1:]), problem.estimates(*merged))
 
 
 def initial_state(

@@ -25,6 +25,8 @@ from jaxnigt.runs import (
     Rule,
     RunKeys,
     RunState,
+    estimate_runs,
+    fold_in_all,
     initial_state,
     over_runs,
     transformation,
@@ -134,13 +136,10 @@ def advance(
 ) -> tuple[RunState, Record]:
     """Advance all runs by at most W wavefronts; records have axes [W, P, A, S, L]."""
 
-    def one_run(leaf: Leaves, key: RunKeys, lanes: Lanes, run: RunState) -> Any:
-        return _wavefront(problem, rule, leaf, key.train, lanes, run)
-
     def play(w: Int[Array, ""], carry: tuple[RunState, Record]) -> tuple[RunState, Record]:
         state, records = carry
         now = jax.tree.map(lambda x: x[:, w], lanes)
-        state, record = over_runs(one_run)(leaves, keys, now, state)
+        state, record = _wavefront(problem, rule, leaves, keys, now, state)
         return state, jax.tree.map(lambda all_, x: all_.at[w].set(x), records, record)
 
     _, wavefronts, width = lanes.update.shape
@@ -152,16 +151,28 @@ def advance(
 
 
 def _wavefront(
-    problem: Problem, rule: Rule, leaf: Leaves, key: Key[Array, ""], lanes: Lanes, run: RunState
+    problem: Problem, rule: Rule, leaves: Leaves, keys: RunKeys, lanes: Lanes, state: RunState
 ) -> tuple[RunState, Record]:
-    """One wavefront of one run: gradients in one batch, then updates in order."""
-    optimiser = transformation(rule, leaf)
+    """One wavefront of all runs: gradients in one batch, then the updates of each run in order."""
 
-    def gradient(worker: Int[Array, ""], update: Int[Array, ""]) -> Estimate:
-        point = jax.tree.map(lambda x: x[worker], run.points)
+    def ask(leaf: Leaves, key: RunKeys, lanes: Lanes, run: RunState) -> Any:
         # The key of slot 0 of a round, so that the randomness is that of any other method.
-        sample = jax.random.fold_in(jax.random.fold_in(key, update), 0)
-        return problem.estimate(point, sample[None], worker[None], jnp.ones(1))
+        slot = jax.vmap(lambda k: fold_in_all(jax.random.fold_in(key.train, k), 1))(lanes.update)
+        points = jax.tree.map(lambda x: x[lanes.worker], run.points)
+        return points, slot, lanes.worker[:, None], jnp.ones((len(slot), 1))
+
+    def step(leaf: Leaves, key: RunKeys, lanes: Lanes, answer: tuple[RunState, Estimate]) -> Any:
+        return _updates(problem, rule, leaf, lanes, *answer)
+
+    estimates = estimate_runs(problem, *over_runs(ask)(leaves, keys, lanes, state))
+    return over_runs(step)(leaves, keys, lanes, (state, estimates))
+
+
+def _updates(
+    problem: Problem, rule: Rule, leaf: Leaves, lanes: Lanes, run: RunState, estimates: Estimate
+) -> tuple[RunState, Record]:
+    """The updates of one run by the gradients of a wavefront."""
+    optimiser = transformation(rule, leaf)
 
     def apply(run: RunState, lane: tuple[Lanes, Estimate]) -> tuple[RunState, Record]:
         (update, worker, version), estimate = lane
@@ -182,7 +193,7 @@ def _wavefront(
         params, after = _where(held, (params, after), (run.params, run.optimiser))
         return RunState(params, after, points), jax.tree.map(lambda x: x.astype(jnp.float32), record)
 
-    return jax.lax.scan(apply, run, (lanes, jax.vmap(gradient)(lanes.worker, lanes.update)))
+    return jax.lax.scan(apply, run, (lanes, estimates))
 
 
 def _where(condition: Bool[Array, ""], one: Any, other: Any) -> Any:

@@ -16,7 +16,7 @@ from jaxnigt.clock import verify
 from jaxnigt.errors import InputError
 from jaxnigt.methods.collection import Collection
 from jaxnigt.methods.method import Method
-from jaxnigt.problems.base import Params, Problem
+from jaxnigt.problems.base import Estimate, Params, Problem
 from jaxnigt.profiles import Profile
 from jaxnigt.runs import (
     Leaves,
@@ -24,6 +24,7 @@ from jaxnigt.runs import (
     Rule,
     RunKeys,
     RunState,
+    estimate_runs,
     fold_in_all,
     initial_state,
     over_runs,
@@ -174,16 +175,12 @@ def advance(
     def one_round(state: RunState, round_: tuple[Array, tuple[Array, Array]]) -> tuple[RunState, Record]:
         k, slots = round_
 
-        def one_run(leaf: Leaves, key: RunKeys, slots: Any, run: RunState) -> tuple[RunState, Record]:
-            workers, weights = slots
-            return _round(problem, rule, leaf, jax.random.fold_in(key.train, k), workers, weights, run)
-
         def blank() -> tuple[RunState, Record]:
             nan = jnp.full(jax.tree.leaves(state)[0].shape[:3], jnp.nan, jnp.float32)
             return state, Record(nan, nan, nan, nan)
 
         def play() -> tuple[RunState, Record]:
-            return over_runs(one_run)(leaves, keys, slots, state)
+            return _round(problem, rule, leaves, keys, k, slots, state)
 
         return jax.lax.cond(k < until, play, blank)
 
@@ -195,15 +192,35 @@ def advance(
 def _round(
     problem: Problem,
     rule: Rule,
+    leaves: Leaves,
+    keys: RunKeys,
+    k: Int[Array, ""],
+    slots: tuple[Int[Array, "P B"], Float[Array, "P B"]],
+    state: RunState,
+) -> tuple[RunState, Record]:
+    """One round of all runs: the gradients of all at once, then a step of each."""
+
+    def ask(leaf: Leaves, key: RunKeys, slots: Any, run: RunState) -> Any:
+        samples = fold_in_all(jax.random.fold_in(key.train, k), slots[0].shape[0])
+        return rule[1](run.optimiser, run.params), samples, *slots
+
+    def step(leaf: Leaves, key: RunKeys, slots: Any, answer: tuple[RunState, Estimate]) -> Any:
+        return _step(problem, rule, leaf, slots[1], *answer)
+
+    estimates = estimate_runs(problem, *over_runs(ask)(leaves, keys, slots, state))
+    return over_runs(step)(leaves, keys, slots, (state, estimates))
+
+
+def _step(
+    problem: Problem,
+    rule: Rule,
     leaf: Leaves,
-    key: Key[Array, ""],
-    workers: Int[Array, " B"],
     weights: Float[Array, " B"],
     run: RunState,
+    estimate: Estimate,
 ) -> tuple[RunState, Record]:
-    """One round of one run."""
-    optimiser, samples = transformation(rule, leaf), fold_in_all(key, len(workers))
-    estimate = problem.estimate(rule[1](run.optimiser, run.params), samples, workers, weights)
+    """What one run does with its aggregate."""
+    optimiser = transformation(rule, leaf)
     descent = jax.tree.map(jnp.negative, estimate.gradient)
     updates, after = optimiser.update(descent, run.optimiser, run.params)
     params: Params = problem.observe(optax.apply_updates(run.params, updates), estimate)

@@ -76,6 +76,16 @@ class Problem(abc.ABC):
             weights: weight of each slot; 0 pads.
         """
 
+    def estimates(
+        self,
+        params: Params,
+        keys: Key[Array, "R B"],
+        workers: Int[Array, "R B"],
+        weights: Float[Array, "R B"],
+    ) -> Estimate:
+        """`estimate` of R runs, each at its own params; all axes of the arguments and results gain R."""
+        return jax.vmap(self.estimate)(params, keys, workers, weights)
+
     @abc.abstractmethod
     def evaluate(self, params: Params, keys: Key[Array, " B"]) -> Evaluation:
         """J(params), exactly or from one trajectory a key, shared out evenly among workers' problems.

@@ -96,8 +96,33 @@ class PolicyGradient(Problem):
         unbiased for the gradient of the H-step objective. The physics is never differentiated.
         Without heterogeneity all workers share one environment, and `workers` changes nothing.
         """
-        seen = self.sample(params, keys, workers)
+        return self._estimate(params, self.sample(params, keys, workers), weights)
 
+    def estimates(
+        self,
+        params: Params,
+        keys: Key[Array, "R B"],
+        workers: Int[Array, "R B"],
+        weights: Float[Array, "R B"],
+    ) -> Estimate:
+        """`estimate` of R runs, each at its own params, with all trajectories in one long batch.
+
+        On CPU, XLA compiles physics of a batch [32, 5] to code that takes nearly twice as long as that
+        of [160]. Params are repeated for it, so accelerators, which do not mind, map over the runs.
+        """
+        runs, batch = keys.shape
+        if runs == 1:
+            run = jax.tree.map(lambda x: x[0], (params, keys, workers, weights))
+            return jax.tree.map(lambda x: x[None], self.estimate(*run))
+        if jax.default_backend() != "cpu":
+            return super().estimates(params, keys, workers, weights)
+        own = jax.tree.map(lambda x: jnp.repeat(x, batch, axis=0), params)
+        with quiet():
+            seen = jax.vmap(self._rollout)(own, keys.reshape(-1), workers.reshape(-1))
+        parted = jax.tree.map(lambda x: x.reshape(runs, batch, *x.shape[1:]), seen)
+        return jax.vmap(self._estimate)(params, parted, weights)
+
+    def _estimate(self, params: Params, seen: Trajectory, weights: Float[Array, " B"]) -> Estimate:
         def log_density(params: Params) -> Float[Array, "B H"]:
             return self._distribution(params, seen.observation).log_density(seen.u)
 
