@@ -11,7 +11,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed-$(ACCELERATOR)
 
 .DEFAULT_GOAL := help
-.PHONY: help sweep figures notebooks bench test lint clean
+.PHONY: help sweep figures notebooks bench test slow lint clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -40,8 +40,11 @@ bench: $(STAMP) ## time jaxnigt against what one would write without it; BENCH=n
 	@for b in $(or $(BENCH),$(basename $(notdir $(wildcard benchmarks/[a-z]*.py)))); do \
 	  $(BIN)/python benchmarks/$$b.py || exit 1; done
 
-test: $(STAMP) ## run the tests
-	$(BIN)/python -m pytest -n 2
+test: $(STAMP) ## run the tests but for the slow ones
+	$(BIN)/python -m pytest -n 2 -m "not slow"
+
+slow: $(STAMP) ## run the slow tests, minutes of training on real environments
+	$(BIN)/python -m pytest -m slow
 
 lint: $(STAMP) ## check style and types
 	$(BIN)/ruff check .

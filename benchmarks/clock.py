@@ -251,6 +251,8 @@ def main() -> None:
     parser.add_argument("--n", type=int, nargs="+", default=[10, 100, 1000])
     arguments = parser.parse_args()
     console = Console(width=110)
+    # First, because the peak of a new process is that of its parent at least.
+    large = {restart: memory(restart) for restart in ("cancel", "finish")}
     table = Table(
         title=f"Clock against heapq: {PROFILES} profiles, h_i = i^p, p uniform in [0, 2], M = n"
     )
@@ -279,7 +281,6 @@ def main() -> None:
     console.print(table)
     rows = scaling(arguments.repeats)
     show(console, "Microseconds per profile, Rennala, n = 10, M = 10, K = 50", rows)
-    large = {restart: memory(restart) for restart in ("cancel", "finish")}
     for restart, used in large.items():
         console.print(
             f"10,000 profiles, n = 100, K = 1000, {restart}: peak {used['GiB']:.2f} GiB of memory, "
