@@ -69,11 +69,13 @@ def test_every_method_on_every_problem(case, name):
     problem, normalised, plain, margin = case
     make, rounds, share = METHODS[name]
     stepsize = plain if name.endswith("_pg") else normalised
-    if name == "n_pg_igt" and problem.workers:
-        pytest.skip("one worker alone has no problem of four")
     method = make(stepsize=share * stepsize * np.array([0.5, 1.0]))
     profile = PROFILES if name != "n_pg_igt" else jn.profiles.equal(1)
     options = {"seeds": SEEDS, "profile": profile, "eval_every": EVERY, "eval_batch": 512}
+    if name == "n_pg_igt" and problem.workers:  # one worker alone has no problem of four
+        with pytest.raises(jn.InputError, match="profile: got n = 1 workers, the problem has 4"):
+            jn.train(problem, method, iterations=rounds, key=3, **options)
+        return
     clear()
     trace = jn.train(problem, method, iterations=rounds, key=3, **options)
 
