@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Int, Int32
 
 _LAUNCH = {"cpu": 6.0}
-"""What a batch costs beyond its lanes, in lanes; on Reacher (mjx) 1 lane takes 7 ms and 10 take 16."""
+"""What a batch costs beyond its lanes, in lanes; benchmarks/wavefronts.py shows what it leads to."""
 
 _LAUNCH_ELSEWHERE = 500.0
 """Accelerators hardly notice a lane more."""

@@ -67,6 +67,18 @@ def test_measured_times_lie_between_the_level_game_and_the_certified_bound(name,
         assert least - 2 * error <= found <= most + 2 * error
 
 
+@pytest.mark.parametrize("name", ["rennala_nigt", "rennala_pg", "synchronous_nigt"])
+@pytest.mark.parametrize("model", ["allreduce", "server"])
+def test_virtual_seconds_are_those_of_the_clock_round_by_round(name, model):
+    case = prescribed_case(name, jn.problems.chain(), 4)
+    profile = jn.profiles.power_law(4, [0.0, 1.0], 0.5, 0.3)
+    end = case.method.collection.rounds(profile, case.method.sizes(5), comm_model=model).end
+    found = virtual_seconds(case, np.array([*range(6), np.inf]), profile, comm_model=model)
+    assert not found[:, 0].any()
+    np.testing.assert_allclose(found[:, 1:6], end, rtol=1e-12)
+    assert np.isinf(found[:, 6]).all()
+
+
 def test_bounds_and_instances_speak_of_the_same_chains():
     assert hard.CHAIN_SMOOTHNESS == hard_functions.SMOOTHNESS
     assert hard.CHAIN_GRADIENT == hard_functions.STEEPEST

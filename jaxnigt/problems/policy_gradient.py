@@ -107,8 +107,8 @@ class PolicyGradient(Problem):
     ) -> Estimate:
         """`estimate` of R runs, each at its own params, with all trajectories in one long batch.
 
-        On CPU, XLA compiles physics of a batch [32, 5] to code that takes nearly twice as long as that
-        of [160]. Params are repeated for it, so accelerators, which do not mind, map over the runs.
+        On CPU, XLA compiles physics of a batch [R, B] to slower code than that of [R B]. Params are
+        repeated for it, so accelerators, where that costs memory for nothing, map over the runs.
         """
         runs, batch = keys.shape
         if runs == 1:
