@@ -11,12 +11,13 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from jaxnigt import bounds, clock, environments, methods, policies, problems, profiles
+    from jaxnigt import bounds, clock, environments, methods, parallel, policies, problems, profiles
     from jaxnigt.constants import Constants
-    from jaxnigt.errors import InputError, InvariantError, TrainingDiverged
+    from jaxnigt.errors import InputError, InvariantError, Stopped, TrainingDiverged
     from jaxnigt.methods import Method, nigt, nigt_eval_params
     from jaxnigt.profiles import Profile
     from jaxnigt.replaying import replay, time_to
+    from jaxnigt.snapshots import Snapshots
     from jaxnigt.sweep import load
     from jaxnigt.trace import Trace, eval_times
     from jaxnigt.training import train
@@ -29,6 +30,8 @@ __all__ = [
     "InvariantError",
     "Method",
     "Profile",
+    "Snapshots",
+    "Stopped",
     "Trace",
     "TrainingDiverged",
     "bounds",
@@ -39,6 +42,7 @@ __all__ = [
     "methods",
     "nigt",
     "nigt_eval_params",
+    "parallel",
     "policies",
     "problems",
     "profiles",
@@ -47,13 +51,24 @@ __all__ = [
     "train",
 ]
 
-_MODULES = ("bounds", "clock", "environments", "methods", "policies", "problems", "profiles")
+_MODULES = (
+    "bounds",
+    "clock",
+    "environments",
+    "methods",
+    "parallel",
+    "policies",
+    "problems",
+    "profiles",
+)
 _HOME = {
     "Constants": "constants",
     "InputError": "errors",
     "InvariantError": "errors",
     "Method": "methods",
     "Profile": "profiles",
+    "Snapshots": "snapshots",
+    "Stopped": "errors",
     "Trace": "trace",
     "TrainingDiverged": "errors",
     "eval_times": "trace",

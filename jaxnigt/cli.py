@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from jaxnigt.errors import InputError
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 app = typer.Typer(
     help="Asynchronous policy gradients: train once, replay under thousands of worker-speed profiles.",
@@ -55,24 +58,85 @@ def sweep(
     fresh: Annotated[
         bool, typer.Option("--fresh/--resume", help="Compute everything again, or reuse what is there.")
     ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the plan with its time and memory, and stop.")
+    ] = False,
+    size: Annotated[
+        str | None, typer.Option(help="Apply the table [size.NAME] of the definition.")
+    ] = None,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Change a key, as problem.backend=spring; repeat for more."),
+    ] = None,
+    memory: Annotated[
+        str | None,
+        typer.Option(help="What one unit may take, as 4GiB; by default a share of what there is."),
+    ] = None,
+    snapshot_every: Annotated[
+        float, typer.Option(min=0.0, help="Seconds between snapshots of a training.")
+    ] = 120.0,
+    executor: Annotated[str, typer.Option(help="local or ray.")] = "local",
+    ray_address: Annotated[
+        str | None, typer.Option(help="Of a Ray cluster; one is started here if not given.")
+    ] = None,
+    unit_cpus: Annotated[float, typer.Option(min=0.0, help="Cores of Ray for a unit.")] = 1.0,
+    unit_gpus: Annotated[float, typer.Option(min=0.0, help="Accelerators of Ray for a unit.")] = 0.0,
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="Write scalars for TensorBoard to OUT/tensorboard.")
+    ] = False,
 ) -> None:
     """Train, replay and draw what a definition asks for."""
-    from rich.console import Console
-
     from jaxnigt.sweep import spec
 
-    definition = spec.read(file)
-    folder = out or Path("results") / definition.name
-    # Away from a terminal rich assumes 80 columns, too few for the tables.
-    console = Console(width=None if sys.stdout.isatty() else 120)
-    from jaxnigt.sweep.run import run
+    definition = spec.read(file, size=size, changes=changes or ())
+    folder = out or Path("results") / (definition.name if size is None else f"{definition.name}-{size}")
+    console = _console()
+    from jaxnigt.sweep import memory as memories
 
+    budget = None if memory is None else memories.parse(memory)
+    if dry_run:
+        from jaxnigt.sweep import preview
+
+        preview.show(definition, folder, console, budget)
+        return
+    from jaxnigt.sweep.rayed import Cluster
+    from jaxnigt.sweep.run import STOPPED, Options, run
+
+    options = Options(
+        fresh=fresh,
+        memory=budget,
+        snapshot_every=snapshot_every,
+        executor=executor,
+        cluster=Cluster(ray_address, unit_cpus, unit_gpus),
+        tensorboard=tensorboard,
+    )
     try:
-        status = run(definition, folder, console, fresh=fresh)
+        status = run(definition, folder, console, options)
     except KeyboardInterrupt:
-        console.print(f"stopped; finished units are in {folder}, the same command goes on from there")
-        status = 130
+        console.print(
+            f"stopped at once; finished units and snapshots are in {folder}, the same command goes on "
+            "from there",
+            soft_wrap=True,
+        )
+        status = STOPPED
     raise typer.Exit(status)
+
+
+def _console() -> Console:
+    """A console; away from a terminal rich assumes 80 columns, too few for the tables."""
+    from rich.console import Console
+
+    return Console(width=None if sys.stdout.isatty() else 120)
+
+
+@app.command()
+def status(
+    folder: Annotated[Path, typer.Argument(help="A folder that `jaxnigt sweep` writes to.")],
+) -> None:
+    """Say which units of a sweep are done, how far the others are, and what failed."""
+    from jaxnigt.sweep.status import show
+
+    show(folder, _console())
 
 
 @app.command()
@@ -104,14 +168,11 @@ def bounds(
     form: Annotated[str, typer.Option(help="order (constants 1) or certified (valid ones).")] = "order",
 ) -> None:
     """Print what theory says of every method's time for a profile, and what no method can beat."""
-    from rich.console import Console
-
     from jaxnigt.bounds.report import show
     from jaxnigt.constants import Constants
     from jaxnigt.profiles.parsing import parse
 
-    console = Console(width=None if sys.stdout.isatty() else 120)
-    show(parse(profile), Constants(l_g, l_h, sigma, delta), epsilon, kappa, form, console)
+    show(parse(profile), Constants(l_g, l_h, sigma, delta), epsilon, kappa, form, _console())
 
 
 @app.command()

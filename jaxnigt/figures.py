@@ -16,11 +16,18 @@ from matplotlib.axes import Axes
 from matplotlib.colors import TwoSlopeNorm
 from matplotlib.figure import Figure
 
-from jaxnigt.sweep.report import best
+from jaxnigt.analysis import best
+from jaxnigt.sweep.store import panels
 
 STYLE = {
     "rennala_nigt": ("#0072B2", "-", "Rennala NIGT"),
+    "rennala_pg": ("#56B4E9", "-", "Rennala PG"),
     "synchronous_nigt": ("#D55E00", "--", "Synchronized NIGT"),
+    "synchronous_pg": ("#E69F00", "--", "Synchronized PG"),
+    "m_synchronous_nigt": ("#009E73", "-.", "m-Synchronous NIGT"),
+    "afedpg": ("#CC79A7", ":", "AFedPG"),
+    "malenia_nigt": ("#000000", "-", "Malenia NIGT"),
+    "malenia_pg": ("#7F7F7F", "-", "Malenia PG"),
 }
 _OTHERS = ("#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _BAND = (0.2, 0.8)
@@ -34,7 +41,7 @@ def style(method: str, label: str, position: int) -> tuple[str, str, str]:
 
 
 def draw(tree: xr.DataTree, folder: Path) -> list[Path]:
-    """Draw the figure of a sweep as PNG and PDF.
+    """Draw the figure of a sweep as PNG and PDF, one for each of its panels.
 
     Args:
         tree: what `jaxnigt.load` gives.
@@ -43,7 +50,15 @@ def draw(tree: xr.DataTree, folder: Path) -> list[Path]:
     Returns:
         Paths of the files.
     """
-    definition = json.loads(tree.attrs["definition"])
+    name = json.loads(tree.attrs["definition"])["name"]
+    paths = []
+    for label, panel in panels(tree).items():
+        paths += _draw(panel, folder / (f"{name}-{label}" if label else name))
+    return paths
+
+
+def _draw(tree: xr.DataTree, path: Path) -> list[Path]:
+    """One panel, under its first communication model."""
     labels = [str(label) for label in tree["profiles"].to_dataset()["profile"].values]
     maps = _maps(tree)
     with mpl.rc_context({"font.size": 9, "axes.grid": True, "grid.alpha": 0.3, "pdf.fonttype": 42}):
@@ -58,7 +73,7 @@ def draw(tree: xr.DataTree, folder: Path) -> list[Path]:
         if maps:
             for axes, label in zip(rows[1].subplots(1, len(maps), squeeze=False)[0], maps, strict=True):
                 _speedup(axes, tree, label)
-        paths = [folder / f"{definition['name']}.{suffix}" for suffix in ("png", "pdf")]
+        paths = [path.with_name(f"{path.name}.{suffix}") for suffix in ("png", "pdf")]
         figure.savefig(paths[0], dpi=160)
         figure.savefig(paths[1], metadata={"CreationDate": None})
     return paths
@@ -68,7 +83,7 @@ def _maps(tree: xr.DataTree) -> list[str]:
     """Methods that have a speed-up to show."""
     if "grid" not in tree.children:
         return []
-    grid = tree["grid"].to_dataset()
+    grid = tree["grid"].to_dataset().isel(threshold=0, comm_model=0)
     shown = [str(label) for label in grid["method"].values if label != grid.attrs["baseline"]]
     return [label for label in shown if np.isfinite(grid["speedup"].sel({"method": label})).any()]
 
@@ -82,24 +97,28 @@ def _returns(axes: Axes, tree: xr.DataTree, profile: str) -> None:
     """Median and band over seeds of J(theta_t), up to the time that all methods reach."""
     until = np.inf
     for position, (label, group) in enumerate(tree["methods"].children.items()):
-        dataset = best(group.to_dataset()).sel(profile=profile)
+        dataset = best(group.to_dataset().isel(comm_model=0).sel(profile=profile))
         colour, line, title = style(group.attrs["method"], label, position)
         times = dataset["eval_time"].values
-        low, middle, high = np.quantile(dataset["objective"].values, [_BAND[0], 0.5, _BAND[1]], axis=0)
+        low, middle, high = np.quantile(
+            dataset["objective"].transpose("seed", "evaluation").values,
+            [_BAND[0], 0.5, _BAND[1]],
+            axis=0,
+        )
         axes.plot(times, middle, line, color=colour, label=title)
         axes.fill_between(times, low, high, color=colour, alpha=0.2, linewidth=0)
         if np.isfinite(times[-1]):
             until = min(until, times[-1])
     if np.isfinite(until):
         axes.set_xlim(0, until)
-    axes.axhline(tree.attrs["threshold"], color="0.4", linewidth=0.8, linestyle=":")
+    axes.axhline(np.ravel(tree.attrs["thresholds"])[0], color="0.4", linewidth=0.8, linestyle=":")
     axes.set_title(str(tree["profiles"].to_dataset()["title"].sel(profile=profile).values))
     axes.set_xlabel("virtual time [s]")
 
 
 def _speedup(axes: Axes, tree: xr.DataTree, label: str) -> None:
     """log2 of the speed-up over heterogeneity and communication, with the line of equal speed."""
-    grid = tree["grid"].to_dataset()
+    grid = tree["grid"].to_dataset().isel(threshold=0, comm_model=0)
     values = np.log2(grid["speedup"].sel({"method": label}).values.T)
     exponent, scale = grid["exponent"].values, grid["comm_scale"].values
     reach = max(0.1, float(np.nanmax(np.abs(values))))

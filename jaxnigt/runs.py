@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -51,10 +51,10 @@ class Record(NamedTuple):
     direction_norm: Float[Array | np.ndarray, "..."]
 
 
-def seed_keys(key: Key[Array, ""], seeds: int) -> RunKeys:
-    """Keys of every seed, which do not depend on how many there are."""
+def seed_keys(key: Key[Array, ""], seeds: Sequence[int]) -> RunKeys:
+    """Keys of seeds, each of which depends on its own number alone."""
     split = jax.vmap(lambda seed: RunKeys(*jax.random.split(jax.random.fold_in(key, seed), 3)))
-    return split(jnp.arange(seeds))
+    return split(jnp.asarray(seeds))
 
 
 def transformation(rule: Rule, leaf: Leaves) -> optax.GradientTransformationExtraArgs:

@@ -36,7 +36,8 @@ class Trace:
         replayable: whether the iterates are the same under every profile.
         times: f64[profiles, K] seconds at which rounds are over, where the schedule was part of the
             training; else None, and `replay` gives them for any profile.
-        seconds: wall-clock time of the training.
+        seconds: wall-clock time of the training, since it was last resumed.
+        compiled_seconds: how much of it compiled programs ran, compilation not included.
     """
 
     method: Method
@@ -53,6 +54,7 @@ class Trace:
     replayable: bool
     times: Float[np.ndarray, "*profiles K"] | None = None
     seconds: float = 0.0
+    compiled_seconds: float = 0.0
 
     def __repr__(self) -> str:
         profiles = self.samples.shape[:-1]

@@ -9,20 +9,23 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int, Key
 
+from jaxnigt import parallel, spread
 from jaxnigt.arguments import whole
 from jaxnigt.errors import InputError, TrainingDiverged
 from jaxnigt.methods.collection import Asynchronous, Synchronous
 from jaxnigt.methods.method import Method
 from jaxnigt.problems.base import Evaluation, Params, Problem
 from jaxnigt.profiles import Profile
-from jaxnigt.runs import Record, fold_in_all, seed_keys
+from jaxnigt.runs import Record, RunKeys, RunState, fold_in_all, seed_keys
+from jaxnigt.snapshots import Snapshots
 from jaxnigt.trace import Trace
 from jaxnigt.training_arrivals import ArrivalProgram
 from jaxnigt.training_rounds import RoundProgram
@@ -39,13 +42,16 @@ def train(
     method: Method,
     *,
     iterations: int,
-    seeds: int = 1,
+    seeds: int | Sequence[int] = 1,
     key: int | Key[Array, ""] = 0,
     profile: Profile | None = None,
     eval_every: int = 10,
     eval_batch: int = 64,
     comm_model: str | None = None,
     progress: Progress | None = None,
+    keep_diverged: bool = False,
+    snapshots: Snapshots | None = None,
+    devices: Sequence[jax.Device] | None = None,
 ) -> Trace:
     """Train a method on a problem.
 
@@ -59,7 +65,7 @@ def train(
         method: collection rule, update rule and hyperparameters; arrays of hyperparameters are
             trained at once, and their shape leads the axes of the trace.
         iterations: K, rounds, or updates of an asynchronous method.
-        seeds: S, independent runs.
+        seeds: S, independent runs, or their numbers: a run depends on its own number alone.
         key: a JAX key or an integer; consumed. The clock of random times has a key folded from it.
         profile: times of n workers. Its leading axes come first in the trace where the schedule is
             part of the training, and it is only checked where it is not.
@@ -68,6 +74,11 @@ def train(
         comm_model: of the clock, as in `jaxnigt.clock`; by default "allreduce" for rounds and
             "parallel" for arrivals.
         progress: called after every `eval_every` rounds.
+        keep_diverged: go on where numbers of some runs are not finite, which their trace shows, until
+            no run is left.
+        snapshots: where to keep what is needed to go on after a stop, and to go on from.
+        devices: over which runs are spread or, where there are too few of them, the slots of a round;
+            by default all of this process.
 
     Returns:
         A `Trace`.
@@ -75,33 +86,83 @@ def train(
     Raises:
         InputError: an argument out of range.
         TrainingDiverged: a number that is not finite, with its round, seed and hyperparameters.
+        Stopped: `snapshots` was asked to stop.
     """
-    iterations, seeds = whole("iterations", iterations), whole("seeds", seeds)
+    iterations, seeds = whole("iterations", iterations), _seeds(seeds)
     eval_every, eval_batch = whole("eval_every", eval_every), whole("eval_batch", eval_batch)
     if eval_every > iterations:
         raise InputError(f"eval_every: got {eval_every}, 1 to iterations = {iterations} is allowed.")
     begin = time.perf_counter()
     key = jax.random.key(key) if isinstance(key, int) else key
     keys = seed_keys(key, seeds)
-    program = _program(problem, method, iterations, eval_every, profile, key, comm_model, seeds)
-    records: list[Record] = []
-    evaluations: list[Evaluation] = []
-    done = 0
-    state = program.initial(keys)
+    program = _program(problem, method, iterations, eval_every, profile, key, comm_model, len(seeds))
+    _use(program, jax.local_devices() if devices is None else devices, len(seeds))
+    state, done = program.initial(keys), 0
+    kept = Kept([], [])
+    if snapshots is not None and (found := snapshots.restore(state)) is not None:
+        done, state, saved = found
+        state, kept = jax.tree.map(jnp.asarray, state), Kept.of(saved)
     while done < iterations:
         if done % eval_every == 0:
-            evaluation = _evaluate(problem, state.params, keys.evaluate, done, eval_batch)
-            evaluations.append(jax.tree.map(np.asarray, evaluation))
+            kept.evaluations.append(_evaluated(program, state, keys, done, eval_batch))
         until = program.until(done)
         state, record = program.advance(state, keys, done, until)
-        _check_finite(record, done, method)
-        records.append(record)
+        _check_finite(record, done, method, seeds, keep_diverged)
+        kept.records.append(record)
         done = until
+        if snapshots is not None:
+            snapshots.offer(done, state, kept.saved)
         if progress is not None:
-            best = max(float(e.objective.mean(axis=-1).max()) for e in evaluations)
-            progress(done, iterations, best)
+            progress(done, iterations, kept.best())
     seconds = time.perf_counter() - begin
-    return _trace(method, program, state.params, records, evaluations, eval_every, seconds)
+    return _trace(method, program, state.params, kept, eval_every, seconds)
+
+
+class Kept(NamedTuple):
+    """What a training has recorded so far: one entry a call."""
+
+    records: list[Record]
+    evaluations: list[Evaluation]
+
+    def best(self) -> float:
+        """The best mean over seeds of J so far, NaN where there is none."""
+        means = [e.objective.mean(axis=-1) for e in self.evaluations]
+        return float(np.max(means, initial=-np.inf, where=np.isfinite(means)))
+
+    def joined(self) -> tuple[Record, Evaluation]:
+        """Records with rounds in front, evaluations with theirs in front."""
+        record = jax.tree.map(lambda *calls: np.concatenate(calls), *self.records)
+        return record, jax.tree.map(lambda *calls: np.stack(calls), *self.evaluations)
+
+    def saved(self) -> dict[str, np.ndarray]:
+        """Everything as named arrays."""
+        record, evaluation = self.joined()
+        names = {f"record_{name}": value for name, value in record._asdict().items()}
+        return names | {f"evaluation_{name}": value for name, value in evaluation._asdict().items()}
+
+    @classmethod
+    def of(cls, saved: dict[str, np.ndarray]) -> Kept:
+        """What `saved` was made from."""
+        record = Record(**{name: saved[f"record_{name}"] for name in Record._fields})
+        every = Evaluation(**{name: saved[f"evaluation_{name}"] for name in Evaluation._fields})
+        rows = range(len(every.objective))
+        return cls([record], [jax.tree.map(lambda x: x[i], every) for i in rows])  # noqa: B023
+
+
+def _seeds(seeds: int | Sequence[int]) -> tuple[int, ...]:
+    if isinstance(seeds, Sequence):
+        if not seeds or min(seeds) < 0:
+            raise InputError(f"seeds: got {seeds!r}, a number or numbers from 0 on are allowed.")
+        return tuple(seeds)
+    return tuple(range(whole("seeds", seeds)))
+
+
+def _use(program: RoundProgram | ArrivalProgram, devices: Sequence[jax.Device], seeds: int) -> None:
+    """Spread runs over devices, or the slots of rounds where runs cannot be."""
+    shape = len(program.samples), len(next(iter(program.leaves.values()))), seeds
+    program.split = spread.split(shape, devices)
+    if program.split is None and len(devices) > 1 and isinstance(program, RoundProgram):
+        program.problem = parallel.over_slots(program.problem, parallel.mesh(devices))
 
 
 def _program(
@@ -129,40 +190,60 @@ def _program(
     return RoundProgram(problem, method, iterations, eval_every, profile, clock_key, model)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 4))
+def _evaluated(
+    program: RoundProgram | ArrivalProgram, state: RunState, keys: RunKeys, k: int, eval_batch: int
+) -> Evaluation:
+    arguments = (eval_batch, state.params, keys.evaluate, k)
+    evaluation = program.stopwatch.run(_evaluate, program.problem, program.split, *arguments)
+    return jax.tree.map(np.asarray, evaluation)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1, 2))
 def _evaluate(
-    problem: Problem, params: Params, keys: Key[Array, " S"], k: Int[Array, ""], eval_batch: int
+    problem: Problem,
+    split: spread.Split | None,
+    eval_batch: int,
+    params: Params,
+    keys: Key[Array, " S"],
+    k: Int[Array, ""],
 ) -> Evaluation:
     """J at params with axes [P, A, S] from fresh trajectories, the same keys for all but seeds."""
 
-    def one_run(params: Params, key: Key[Array, ""]) -> Evaluation:
+    def one_run(params: Params, key: Key[Array, ""], k: Int[Array, ""]) -> Evaluation:
         return problem.evaluate(params, fold_in_all(jax.random.fold_in(key, k), eval_batch))
 
-    over_leaves = jax.vmap(jax.vmap(one_run), (0, None))
-    return jax.vmap(over_leaves, (0, None))(params, keys)
+    over_leaves = jax.vmap(jax.vmap(one_run, (0, 0, None)), (0, None, None))
+    program = jax.vmap(over_leaves, (0, None, None))
+    inputs = (spread.ALL, spread.SEEDS, spread.NONE)
+
+    def one_result(*arguments: Any) -> tuple[Evaluation]:
+        return (program(*arguments),)
+
+    return spread.over_devices(one_result, split, inputs, (spread.ALL,))(params, keys, k)[0]
 
 
-def _check_finite(record: Record, first: int, method: Method) -> None:
-    """Raise TrainingDiverged for the first number in [rounds, P, A, S] that is not finite."""
+def _check_finite(record: Record, first: int, method: Method, seeds: Sequence[int], keep: bool) -> None:
+    """Raise TrainingDiverged for the first number in [rounds, P, A, S] that is not finite.
+
+    With `keep` only where no run is left that is finite at its end.
+    """
     steps = (record.gradient_norm, record.direction_norm, record.batch_discounted)
     bad = ~np.isfinite(np.stack(steps)).all(axis=0)
-    if bad.any():
+    if bad.any() and not (keep and not bad[-1].all()):
         k, _, run, seed = (int(i[0]) for i in np.nonzero(bad))
         values = {name: float(leaf[run]) for name, leaf in method.leaves().items()}
-        raise TrainingDiverged(first + k, seed, values)
+        raise TrainingDiverged(first + k, seeds[seed], values)
 
 
 def _trace(
     method: Method,
     program: RoundProgram | ArrivalProgram,
     params: Params,
-    records: list[Record],
-    evaluations: list[Evaluation],
+    kept: Kept,
     eval_every: int,
     seconds: float,
 ) -> Trace:
-    record = jax.tree.map(lambda *calls: np.concatenate(calls), *records)
-    evaluation = jax.tree.map(lambda *calls: np.stack(calls), *evaluations)
+    record, evaluation = kept.joined()
     rounds, _, _, seeds = record.gradient_norm.shape
     leading = program.leading
     shape = (*leading, *method.leaf_shape, seeds)
@@ -185,4 +266,5 @@ def _trace(
         replayable=not scheduled,
         times=program.times.reshape(*leading, -1) if program.times is not None else None,
         seconds=seconds,
+        compiled_seconds=program.stopwatch.seconds,
     )

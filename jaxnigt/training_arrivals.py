@@ -12,7 +12,7 @@ import optax
 from jaxtyping import Array, Bool, Int, Key
 from optax import tree
 
-from jaxnigt import wavefronts
+from jaxnigt import spread, wavefronts
 from jaxnigt.clock import verify
 from jaxnigt.errors import InputError
 from jaxnigt.methods.collection import Asynchronous
@@ -31,6 +31,7 @@ from jaxnigt.runs import (
     over_runs,
     transformation,
 )
+from jaxnigt.stopwatch import Stopwatch
 from jaxnigt.training_rounds import check_ends
 
 
@@ -57,6 +58,8 @@ class ArrivalProgram:
         leading: shape of the profiles.
         lanes: gradients of a wavefront at most.
         useful: share of lanes that held a gradient.
+        split: how runs are spread over devices, None for one.
+        stopwatch: time in compiled programs.
     """
 
     def __init__(
@@ -71,6 +74,7 @@ class ArrivalProgram:
         seeds: int,
     ):
         assert isinstance(method.collection, Asynchronous)
+        self.split, self.stopwatch = None, Stopwatch()
         if profile is None:
             raise InputError(f"profile: {method.name} trains along a schedule, so a Profile is needed.")
         self.problem, self.method = problem, method
@@ -109,7 +113,8 @@ class ArrivalProgram:
         profile = np.arange(len(update))[:, None, None]
         tables = (update, self._worker[profile, update], self._version[profile, update])
         lanes = Lanes(*map(jnp.asarray, tables))
-        state, record = advance(self.problem, self.rule, self.leaves, state, keys, lanes)
+        arguments = (self.leaves, state, keys, lanes)
+        state, record = self.stopwatch.run(advance, self.problem, self.rule, self.split, *arguments)
 
         def by_update(values: Any) -> np.ndarray:
             """From [W, P, A, S, L] to [updates, P, A, S]."""
@@ -130,11 +135,26 @@ def _initial(
     return initial_state(problem, rule, leaves, keys, schedules, workers)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1), donate_argnums=3)
+@functools.partial(jax.jit, static_argnums=(0, 1, 2), donate_argnums=4)
 def advance(
-    problem: Problem, rule: Rule, leaves: Leaves, state: RunState, keys: RunKeys, lanes: Lanes
+    problem: Problem,
+    rule: Rule,
+    split: spread.Split | None,
+    leaves: Leaves,
+    state: RunState,
+    keys: RunKeys,
+    lanes: Lanes,
 ) -> tuple[RunState, Record]:
     """Advance all runs by at most W wavefronts; records have axes [W, P, A, S, L]."""
+    inputs = (spread.LEAVES, spread.ALL, spread.SEEDS, spread.SCHEDULES)
+    program = functools.partial(_advance, problem, rule)
+    program = spread.over_devices(program, split, inputs, (spread.ALL, spread.RECORD))
+    return program(leaves, state, keys, lanes)
+
+
+def _advance(
+    problem: Problem, rule: Rule, leaves: Leaves, state: RunState, keys: RunKeys, lanes: Lanes
+) -> tuple[RunState, Record]:
 
     def play(w: Int[Array, ""], carry: tuple[RunState, Record]) -> tuple[RunState, Record]:
         state, records = carry

@@ -12,6 +12,7 @@ import optax
 from jaxtyping import Array, Float, Float32, Int, Int32, Key
 from optax import tree
 
+from jaxnigt import spread
 from jaxnigt.clock import verify
 from jaxnigt.errors import InputError
 from jaxnigt.methods.collection import Collection
@@ -30,6 +31,7 @@ from jaxnigt.runs import (
     over_runs,
     transformation,
 )
+from jaxnigt.stopwatch import Stopwatch
 
 Slots = tuple[Int32[np.ndarray, "P R B"], Float32[np.ndarray, "P R B"]]
 """Worker and weight of each slot of R rounds of P schedules; padding has weight 0."""
@@ -44,6 +46,8 @@ class RoundProgram:
         times: f64[P, K], ends of rounds; None where one trace serves every profile.
         samples: i[P, K], gradients of every round.
         leading: shape of the profiles, () without a schedule.
+        split: how runs are spread over devices, None for one.
+        stopwatch: time in compiled programs.
     """
 
     def __init__(
@@ -57,6 +61,7 @@ class RoundProgram:
         comm_model: str,
     ):
         assert isinstance(method.collection, Collection)
+        self.split, self.stopwatch = None, Stopwatch()
         self.problem, self.method, self.collection = problem, method, method.collection
         self.rule, self.leaves = (method.update, method.eval_params), method.leaves()
         self.iterations, self.eval_every = iterations, eval_every
@@ -94,7 +99,7 @@ class RoundProgram:
         rounds = 1 if done == 0 and self._first_differs else self.eval_every
         slots = jax.tree.map(jnp.asarray, self._slots(done, until, rounds))
         arguments = (self.leaves, state, keys, slots, done, until)
-        state, record = advance(self.problem, self.rule, *arguments)
+        state, record = self.stopwatch.run(advance, self.problem, self.rule, self.split, *arguments)
         return state, jax.tree.map(lambda x: np.asarray(x)[: until - done], record)
 
     @property
@@ -156,10 +161,11 @@ def _initial(problem: Problem, rule: Rule, leaves: Leaves, keys: RunKeys, schedu
     return initial_state(problem, rule, leaves, keys, schedules, None)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1), donate_argnums=3)
+@functools.partial(jax.jit, static_argnums=(0, 1, 2), donate_argnums=4)
 def advance(
     problem: Problem,
     rule: Rule,
+    split: spread.Split | None,
     leaves: Leaves,
     state: RunState,
     keys: RunKeys,
@@ -171,6 +177,22 @@ def advance(
 
     Records are NaN from `until` on.
     """
+    inputs = (spread.LEAVES, spread.ALL, spread.SEEDS, spread.SCHEDULES, spread.NONE, spread.NONE)
+    program = functools.partial(_advance, problem, rule)
+    program = spread.over_devices(program, split, inputs, (spread.ALL, spread.RECORD))
+    return program(leaves, state, keys, slots, first, until)
+
+
+def _advance(
+    problem: Problem,
+    rule: Rule,
+    leaves: Leaves,
+    state: RunState,
+    keys: RunKeys,
+    slots: tuple[Int[Array, "P R B"], Float[Array, "P R B"]],
+    first: Int[Array, ""],
+    until: Int[Array, ""],
+) -> tuple[RunState, Record]:
 
     def one_round(state: RunState, round_: tuple[Array, tuple[Array, Array]]) -> tuple[RunState, Record]:
         k, slots = round_

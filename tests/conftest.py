@@ -4,7 +4,7 @@ import jax
 import matplotlib as mpl
 import pytest
 
-from jaxnigt.sweep.run import use_compilation_cache
+from jaxnigt.sweep.work import use_compilation_cache
 
 mpl.use("Agg")
 # Compiled programs are shared between tests of one run and between runs.

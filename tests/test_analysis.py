@@ -1,25 +1,19 @@
 import numpy as np
+import pytest
+import xarray as xr
 
-from jaxnigt import analysis, methods
-from jaxnigt.trace import Trace
+from jaxnigt import analysis
 
 
-def trace(objective, returns):
-    objective, returns = np.asarray(objective, np.float32), np.asarray(returns, np.float32)
-    rounds = returns.shape[-1]
-    fields = dict.fromkeys(("batch_discounted", "gradient_norm", "direction_norm"), returns)
-    return Trace(
-        method=methods.rennala_nigt(),
-        eval_rounds=np.arange(objective.shape[-1]),
-        objective=objective,
-        undiscounted=objective,
-        worker_objective=objective[..., None],
-        batch_undiscounted=returns,
-        samples=np.ones(rounds, np.int64),
-        params={},
-        replayable=True,
-        **fields,
-    )
+def dataset(objective, returns=None):
+    objective = np.asarray(objective, float)
+    returns = np.zeros((*objective.shape[:-1], 20)) if returns is None else np.asarray(returns, float)
+    runs = ("profile", "stepsize", "momentum", "seed")[4 - objective.ndim + 1 :]
+    variables = {
+        "objective": ((*runs, "evaluation"), objective),
+        "batch_undiscounted": ((*runs, "round"), returns),
+    }
+    return xr.Dataset(variables)
 
 
 def test_the_best_leaf_is_the_highest_at_the_end_over_all_seeds():
@@ -27,16 +21,35 @@ def test_the_best_leaf_is_the_highest_at_the_end_over_all_seeds():
     objective[0, 1, :, -3] = 100.0  # high, but not in the last tenth
     objective[1, 0, :, -2:] = [[1.0, 3.0], [2.0, 2.0]]
     objective[1, 1, 0, -2:] = 3.9  # higher for one seed, lower over both
-    assert analysis.best_leaf(trace(objective, np.zeros((2, 2, 2, 20)))) == (1, 0)
+    found = analysis.best_indices(dataset(objective))
+    assert {name: int(index) for name, index in found.items()} == {"stepsize": 1, "momentum": 0}
+    chosen = analysis.best(dataset(objective))["objective"]
+    np.testing.assert_array_equal(chosen, objective[1, 0])
+
+
+def test_a_leaf_that_diverged_for_a_seed_is_never_the_best():
+    objective = np.zeros((2, 1, 2, 10))
+    objective[1] = 5.0
+    objective[1, 0, 1, -1] = np.nan
+    assert int(analysis.best_indices(dataset(objective))["stepsize"]) == 0
+
+
+def test_every_profile_that_was_trained_along_has_its_own_best():
+    objective = np.zeros((3, 2, 1, 2, 10))
+    objective[0, 1] = objective[1, 0] = objective[2, 1] = 1.0
+    found = analysis.best_indices(dataset(objective))["stepsize"]
+    np.testing.assert_array_equal(found, [1, 0, 1])
+    np.testing.assert_array_equal(analysis.best(dataset(objective))["objective"], np.ones((3, 2, 10)))
 
 
 def test_improvement_compares_tenths_of_rounds():
-    returns = np.arange(20.0)[None, :]
-    first, last = analysis.improvement(trace(np.zeros((1, 5)), returns))
-    np.testing.assert_allclose((first, last), ([0.5], [18.5]))
+    returns = np.arange(20.0).reshape(1, 1, 1, 20)
+    first, last = analysis.improvement(dataset(np.zeros((1, 1, 1, 5)), returns))
+    np.testing.assert_allclose((first.item(), last.item()), (0.5, 18.5))
 
 
 def test_the_threshold_is_reached_by_all():
-    high = trace([[0.0, 4.0]], np.zeros((1, 2)))
-    low = trace([[0.0, 2.0]], np.zeros((1, 2)))
-    assert analysis.threshold([high, low], 0.5) == (0.0, 1.0)
+    high, low = (dataset(np.reshape([0.0, end], (1, 1, 1, 2))) for end in (4.0, 2.0))
+    start, levels = analysis.threshold([high, low], [0.5, 1.0])
+    assert start == 0.0
+    assert levels == pytest.approx([1.0, 2.0])

@@ -107,7 +107,15 @@ class Problem(abc.ABC):
         """Params with whatever is learnt by watching, not by gradients; called once a round."""
         return params
 
+    def merge_observed(self, observed: Any) -> Any:
+        """One `Estimate.observed` from those of parts of a round, stacked."""
+        raise NotImplementedError
+
     def dimension(self) -> int:
         """d, how many numbers a gradient holds."""
         shapes = jax.eval_shape(self.init, jax.random.key(0))
         return sum(leaf.size for leaf in jax.tree.leaves(shapes))
+
+    def trajectory_bytes(self) -> int:
+        """Memory that one trajectory and its part of the gradient take, to plan how many fit at once."""
+        return 4096 + 8 * self.dimension()

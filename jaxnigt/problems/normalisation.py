@@ -43,6 +43,9 @@ class FixedNormalisation:
     def observed(self, observation: Float[Array, "B H o"], alive: Bool[Array, "B H"]) -> None:
         """Nothing is learnt."""
 
+    def merged(self, observed: None) -> None:
+        """Of nothing."""
+
     def update(self, params: Params, observed: None) -> Params:
         """Params unchanged."""
         return params
@@ -79,12 +82,21 @@ class RunningNormalisation:
         deviation = (weight * (observation - mean[None, None]) ** 2).sum(axis=(0, 1))
         return {"count": count, "mean": mean, "deviation": deviation}
 
+    def merged(self, observed: Moments) -> Moments:
+        """Moments of all parts together; every entry has an axis of parts in front."""
+        first = jax.tree.map(lambda x: x[0], observed)
+        rest = jax.tree.map(lambda x: x[1:], observed)
+        return jax.lax.scan(lambda seen, more: (_both(seen, more), None), first, rest)[0]
+
     def update(self, params: Params, observed: Moments) -> Params:
-        """Params whose statistics include `observed` (the parallel form of Welford's sums)."""
-        old = params["normaliser"]
-        count = old["count"] + observed["count"]
-        step = observed["mean"] - old["mean"]
-        share = observed["count"] / jnp.maximum(count, 1.0)
-        deviation = old["deviation"] + observed["deviation"] + step**2 * old["count"] * share
-        mean = old["mean"] + step * share
-        return {**params, "normaliser": {"count": count, "mean": mean, "deviation": deviation}}
+        """Params whose statistics include `observed`."""
+        return {**params, "normaliser": _both(params["normaliser"], observed)}
+
+
+def _both(old: Moments, new: Moments) -> Moments:
+    """Moments of two sets of observations (the parallel form of Welford's sums)."""
+    count = old["count"] + new["count"]
+    step = new["mean"] - old["mean"]
+    share = new["count"] / jnp.maximum(count, 1.0)
+    deviation = old["deviation"] + new["deviation"] + step**2 * old["count"] * share
+    return {"count": count, "mean": old["mean"] + step * share, "deviation": deviation}

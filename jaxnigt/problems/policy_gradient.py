@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
@@ -83,6 +84,15 @@ class PolicyGradient(Problem):
         shapes = jax.eval_shape(self.init, jax.random.key(0))["params"]
         return sum(leaf.size for leaf in jax.tree.leaves(shapes))
 
+    def trajectory_bytes(self) -> int:
+        """Steps as they are kept, activations for the backward pass, and some copies of the physics."""
+        with quiet():
+            state = jax.eval_shape(self.env.reset, jax.random.key(0))
+        physics = sum(math.prod(x.shape) * x.dtype.itemsize for x in jax.tree.leaves(state))
+        width = sum(self.policy.hidden) + 2 * self.policy.action_size
+        step = 2 * self.observation_size + 2 * self.policy.action_size + 4 * width + 4
+        return 4 * self.horizon * step + 6 * physics
+
     def estimate(
         self,
         params: Params,
@@ -130,7 +140,9 @@ class PolicyGradient(Problem):
         estimate = score_estimate(log_density, params, weights, seen.reward, self.discount, per_step)
         if self.normalisation is None:
             return estimate
-        return estimate._replace(observed=self.normalisation.observed(seen.observation, seen.alive))
+        # Slots that pad a round have not been seen.
+        alive = seen.alive & (weights != 0)[:, None]
+        return estimate._replace(observed=self.normalisation.observed(seen.observation, alive))
 
     def evaluate(self, params: Params, keys: Key[Array, " B"]) -> Evaluation:
         """Mean returns of the stochastic policy, one trajectory a key, worker by worker in turn.
@@ -151,6 +163,11 @@ class PolicyGradient(Problem):
         if self.normalisation is None:
             return params
         return self.normalisation.update(params, estimate.observed)
+
+    def merge_observed(self, observed: Any) -> Any:
+        """Statistics of all parts of a round."""
+        assert self.normalisation is not None
+        return self.normalisation.merged(observed)
 
     def sample(
         self, params: Params, keys: Key[Array, " B"], workers: Int[Array, " B"] | None = None

@@ -1,5 +1,5 @@
 """Sweeps: from a TOML definition to a data set that can be resumed."""
 
-from jaxnigt.sweep.store import load
+from jaxnigt.sweep.store import load, panels
 
-__all__ = ["load"]
+__all__ = ["load", "panels"]

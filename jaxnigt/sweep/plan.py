@@ -1,186 +1,366 @@
-"""From a definition to what has to be computed, each piece with a key of its content."""
+"""From a definition to what has to be computed: independent units, each with a key of its content."""
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
+import itertools
 import json
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxnigt import methods, problems, profiles
-from jaxnigt.clock.communication import ROUND_MODELS, check_model
+from jaxnigt.clock.communication import ARRIVAL_MODELS, ROUND_MODELS, check_model
 from jaxnigt.errors import InputError
-from jaxnigt.methods import Method
-from jaxnigt.problems import PolicyGradient
+from jaxnigt.methods import Asynchronous, Method
+from jaxnigt.problems import Problem
 from jaxnigt.profiles import Profile
-from jaxnigt.sweep.spec import Definition, DimensionPower, MethodTable, ProfileTable, Range
+from jaxnigt.sweep import build, memory
+from jaxnigt.sweep.build import Plain
+from jaxnigt.sweep.expand import variants
+from jaxnigt.sweep.spec import Definition
+from jaxnigt.sweep.version import code_version
 
-UNIT_VERSION = 2
-"""Raised whenever the same definition would give other numbers; it is part of every key."""
+GRID = "grid"
 
 
-@dataclasses.dataclass(frozen=True)
-class TrainingUnit:
-    """One method trained with all its seeds and hyperparameters.
+class Batch(NamedTuple):
+    """Profiles that one call of the clock serves.
 
     Attributes:
-        label: of the method in the definition.
-        key: of everything that decides the numbers.
-        method: what to train.
-        iterations: rounds.
+        labels: of the profiles.
+        profile: their times, with one leading axis.
+        grid: whether they are those of the definition's grid.
+    """
+
+    labels: tuple[str, ...]
+    profile: Profile
+    grid: bool = False
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Unit:
+    """What is trained in one go and stored in one file. Everything in it can be pickled.
+
+    Attributes:
+        label: of the method, with what varies between panels in front.
+        problem: its table.
+        method: its table, with the stepsizes and momenta of this unit.
+        workers: n.
+        seeds: indices of the seeds.
+        training: key, eval_every and eval_batch.
+        batch: the profiles along which it trains, None where one trace serves all.
+        comm_model: of the definition, along a schedule.
+        clock_model: what the clock calls it for this method.
+        bytes: memory that training is estimated to take.
     """
 
     label: str
-    key: str
-    method: Method
-    iterations: int
+    problem: Plain
+    method: Plain
+    workers: int
+    seeds: tuple[int, ...]
+    training: Plain
+    batch: Batch | None = None
+    comm_model: str | None = None
+    clock_model: str | None = None
+    bytes: int = 0
+
+    @property
+    def key(self) -> str:
+        """A digest of everything that decides the numbers."""
+        content: Plain = {
+            "code": code_version(),
+            "problem": self.problem,
+            "problem_workers": build.problem_workers(self.problem, self.workers),
+            "method": {k: v for k, v in self.method.items() if k != "lanes"},
+            "training": self.training,
+            "seeds": self.seeds,
+        }
+        if self.method["name"].startswith("synchronous"):
+            content["workers"] = self.workers
+        digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode())
+        if self.batch is not None:
+            digest.update(f"{self.clock_model} {self.batch.profile.noise}".encode())
+            power = self.batch.profile.power or ()
+            for array in (self.batch.profile.compute, self.batch.profile.comm, *power):
+                digest.update(str(array.shape).encode())
+                digest.update(np.ascontiguousarray(array).tobytes())
+        return digest.hexdigest()[:16]
 
     @property
     def filename(self) -> str:
         """Name of the unit's file."""
-        return f"{self.label}-{self.key}.nc"
+        return f"{self.label.replace('/', '_')}-{self.key}.nc"
 
+    @property
+    def iterations(self) -> int:
+        """Rounds, or updates of an asynchronous method."""
+        return self.method["iterations"]
 
-def training_units(definition: Definition) -> list[TrainingUnit]:
-    """One unit a method; raises InputError for a method that cannot be built."""
-    units = []
-    for index, table in enumerate(definition.methods):
-        try:
-            method = _method(table, definition.workers)
-        except InputError as error:
-            raise InputError(f"methods.{index}.{error}") from None
-        if definition.training.eval_every > table.iterations:
-            raise InputError(
-                f"training.eval_every: got {definition.training.eval_every}, at most the iterations = "
-                f"{table.iterations} of {table.title} are allowed."
-            )
-        content = {
-            "version": UNIT_VERSION,
-            "problem": definition.problem.model_dump(),
-            "training": definition.training.model_dump(),
-            "method": table.model_dump(exclude={"label"}),
-            "batch": method.collection.batch,
-        }
-        digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
-        units.append(TrainingUnit(table.title, digest, method, table.iterations))
-    return units
-
-
-def _method(table: MethodTable, workers: int) -> Method:
-    given: dict[str, Any] = {
-        "init_batch": table.init_batch,
-        "batch": table.batch,
-        "restart": table.restart,
-    }
-    given = {key: value for key, value in given.items() if value is not None}
-    if table.name == "synchronous_nigt":
-        if "restart" in given:
-            raise InputError("restart: synchronous_nigt has none, only rennala_nigt takes it.")
-        if given.setdefault("batch", workers) != workers:
-            raise InputError(
-                f"batch: got {given['batch']!r}, synchronous_nigt takes one gradient from each of the "
-                f"workers = {workers}."
-            )
-    given["stepsize"] = np.asarray(table.stepsize)[:, None]
-    given["momentum"] = np.asarray(table.momentum)[None, :]
-    return getattr(methods, table.name)(**given)
-
-
-def problem(definition: Definition) -> PolicyGradient:
-    """Build the problem; raises InputError for an environment or a number that is not allowed."""
-    table = definition.problem
-    try:
-        return problems.policy_gradient(
-            table.environment,
-            backend=table.backend,
-            horizon=table.horizon,
-            discount=table.discount,
-            discounting=table.discounting,
+    @property
+    def runs(self) -> int:
+        """How many runs are trained at once."""
+        schedules = len(self.batch.labels) if self.batch else 1
+        return (
+            schedules * len(self.method["stepsize"]) * len(build.momenta(self.method)) * len(self.seeds)
         )
-    except InputError as error:
-        raise InputError(f"problem.{error}") from None
 
 
-def named_profiles(definition: Definition, dimension: int) -> Profile:
-    """The definition's named profiles as one batch, in their order."""
-    built = [_profile(i, table, definition, dimension) for i, table in enumerate(definition.profiles)]
-    return Profile(np.stack([p.compute for p in built]), np.stack([p.comm for p in built]))
+class MethodPlan(NamedTuple):
+    """One method in one panel.
+
+    Attributes:
+        label: unique in its panel.
+        table: with all stepsizes and momenta.
+        scheduled: whether its iterates depend on the clock.
+        units: what is trained for it.
+    """
+
+    label: str
+    table: Plain
+    scheduled: bool
+    units: list[Unit]
 
 
-_ARGUMENTS = {
-    "equal": ("compute", "comm"),
-    "power_law": ("exponent", "comm_exponent", "comm_scale"),
-    "stragglers": ("count", "slowdown", "compute", "comm"),
-    "from_csv": ("path",),
-}
-_NEEDED = {"power_law": "exponent", "from_csv": "path"}
+class Panel(NamedTuple):
+    """One problem with one number of workers.
+
+    Attributes:
+        label: "key=value,..." of what varies between panels, "" where there is one.
+        problem: its table.
+        workers: n.
+        dimension: d.
+        batches: profiles.
+        methods: what is trained.
+    """
+
+    label: str
+    problem: Plain
+    workers: int
+    dimension: int
+    batches: list[Batch]
+    methods: list[MethodPlan]
 
 
-def _profile(index: int, table: ProfileTable, definition: Definition, dimension: int) -> Profile:
-    where = f"profiles.{index}"
-    given = table.model_dump(exclude_none=True, exclude={"label", "title", "family"})
-    for key in given:
-        if key not in _ARGUMENTS[table.family]:
-            allowed = ", ".join(_ARGUMENTS[table.family])
-            raise InputError(f"{where}.{key}: family {table.family!r} allows {allowed}.")
-    needed = _NEEDED.get(table.family)
-    if needed and needed not in given:
-        raise InputError(f"{where}.{needed}: this key is missing, family {table.family!r} needs it.")
-    if isinstance(table.comm_scale, DimensionPower):
-        given["comm_scale"] = float(dimension) ** table.comm_scale.dimension_power
-    try:
-        if table.family == "from_csv":
-            profile = profiles.from_csv(given["path"])
-        else:
-            profile = getattr(profiles, table.family)(definition.workers, **given)
-    except InputError as error:
-        raise InputError(f"{where}.{error}") from None
-    if profile.shape or profile.n != definition.workers:
+def panels(definition: Definition, budget: int | None = None) -> list[Panel]:
+    """Everything that a definition asks for. Nothing is trained, but problems are built.
+
+    Args:
+        definition: of the sweep.
+        budget: bytes that one unit may take; by default `memory.default_budget()`.
+
+    Raises:
+        InputError: for the first thing that cannot be built or that does not fit into memory.
+    """
+    budget = memory.default_budget() if budget is None else budget
+    for model in definition.comm_model:
+        check_model(model, ROUND_MODELS)
+    if definition.arrival_model is not None and definition.arrival_model not in ARRIVAL_MODELS:
+        allowed = ", ".join(ARRIVAL_MODELS)
+        raise InputError(f"arrival_model: got {definition.arrival_model!r}, allowed are {allowed}.")
+    # What costs nothing to check comes before problems, which take seconds to build.
+    for workers in definition.workers:
+        _check_baseline(definition, [label for label, _ in _methods(definition, workers)])
+        batches(definition, workers, dimension=1)
+    return [
+        _panel(definition, problem.label, problem.table, workers, budget)
+        for problem in variants(definition.problem)
+        for workers in definition.workers
+    ]
+
+
+def _check_baseline(definition: Definition, labels: list[str]) -> None:
+    if definition.analysis.baseline not in (None, *labels):
         raise InputError(
-            f"{where}.path: got {max(1, profile.compute.size // profile.n)} profile(s) of {profile.n} "
-            f"workers, one profile of workers = {definition.workers} is allowed."
+            f"analysis.baseline: got {definition.analysis.baseline!r}, allowed are {', '.join(labels)}."
         )
-    return profile
 
 
-def grid_axes(definition: Definition) -> dict[str, np.ndarray]:
-    """The axes of the grid of profiles, empty where the definition has none."""
-    if definition.grid is None:
-        return {}
-    grid = definition.grid
-    return {name: _numbers(name, getattr(grid, name)) for name in ("exponent", "comm_scale")}
+def _panel(definition: Definition, label: str, table: Plain, workers: int, budget: int) -> Panel:
+    problem = build.problem(table, workers)
+    if problem.workers not in (None, workers):
+        raise InputError(
+            f"problem.heterogeneity: it has {problem.workers} workers, workers = {workers} is needed."
+        )
+    if len(definition.workers) > 1:
+        label = ",".join([*([label] if label else []), f"workers={workers}"])
+    dimension = problem.dimension()
+    profiles = batches(definition, workers, dimension)
+    plans = []
+    for name, method_table in _methods(definition, workers):
+        method = build.method(method_table, workers)
+        collection = method.collection
+        scheduled = isinstance(collection, Asynchronous) or not collection.replayable(
+            problem.workers is not None
+        )
+        whole = Unit(
+            f"{label}/{name}" if label else name,
+            table,
+            method_table,
+            workers,
+            definition.training.seed_list,
+            definition.training.model_dump(include={"key", "eval_every", "eval_batch"}),
+        )
+        along = _schedules(definition, whole, method, profiles) if scheduled else [whole]
+        units = [part for unit in along for part in split(unit, problem, method, budget)]
+        plans.append(MethodPlan(name, method_table, scheduled, units))
+    return Panel(label, table, workers, dimension, profiles, plans)
 
 
-def grid_profiles(definition: Definition) -> Profile | None:
+def _methods(definition: Definition, workers: int) -> list[tuple[str, Plain]]:
+    """Labels and tables of all methods; raises InputError for one that cannot be built."""
+    found = []
+    for index, table in enumerate(definition.methods):
+        for variant in variants(table, keep=("stepsize", "momentum")):
+            label = f"{table.title},{variant.label}" if variant.label else table.title
+            try:
+                build.method(variant.table, workers)
+            except InputError as error:
+                raise InputError(f"methods.{index}.{error}") from None
+            if definition.training.eval_every > variant.table["iterations"]:
+                raise InputError(
+                    f"training.eval_every: got {definition.training.eval_every}, at most the iterations "
+                    f"= {variant.table['iterations']} of {label} are allowed."
+                )
+            found.append((label, variant.table))
+    return found
+
+
+def _schedules(definition: Definition, whole: Unit, method: Method, profiles: list[Batch]) -> list[Unit]:
+    """A unit for every communication model and batch of profiles."""
+    units: dict[tuple[Any, ...], Unit] = {}
+    for model in definition.comm_model:
+        clock_model = model
+        if isinstance(method.collection, Asynchronous):
+            clock_model = definition.arrival_model or ("serial" if model == "serial" else "parallel")
+        for batch in profiles:
+            if batch.grid and not (definition.grid and definition.grid.trained):
+                continue
+            units[model, batch.labels] = dataclasses.replace(
+                whole, batch=batch, comm_model=model, clock_model=clock_model
+            )
+    return list(units.values())
+
+
+def batches(definition: Definition, workers: int, dimension: int) -> list[Batch]:
+    """The named profiles, those alike in noise and power together, and the grid."""
+    groups: dict[Any, list[tuple[str, Profile]]] = {}
+    for index, table in enumerate(definition.profiles):
+        for variant in variants(table):
+            label = f"{table.label},{variant.label}" if variant.label else table.label
+            try:
+                profile = build.profile(variant.table, workers, dimension)
+            except InputError as error:
+                raise InputError(f"profiles.{index}.{error}") from None
+            breaks = () if profile.power is None else tuple(profile.power[0].tolist())
+            groups.setdefault((profile.noise, breaks), []).append((label, profile))
+    found = [_stack(group) for group in groups.values()]
+    grid = grid_profile(definition, workers)
+    if grid is not None:
+        count = int(np.prod(grid.shape))
+        found.append(Batch(tuple(f"{GRID}.{i}" for i in range(count)), grid.reshape(-1), grid=True))
+    return found
+
+
+def profile_titles(definition: Definition) -> dict[str, str]:
+    """Title of every named profile by its label, in the definition's order."""
+    titles = {}
+    for table in definition.profiles:
+        for variant in variants(table):
+            label = f"{table.label},{variant.label}" if variant.label else table.label
+            title = table.title or table.label
+            titles[label] = f"{title}, {variant.label}" if variant.label else title
+    return titles
+
+
+def _stack(group: list[tuple[str, Profile]]) -> Batch:
+    labels, profiles = zip(*group, strict=True)
+    first = profiles[0]
+    power = None
+    if first.power is not None:
+        power = (first.power[0], np.stack([p.power[1] for p in profiles]))
+    compute, comm = (np.stack([getattr(p, name) for p in profiles]) for name in ("compute", "comm"))
+    return Batch(labels, Profile(compute, comm, first.noise, power))
+
+
+def grid_profile(definition: Definition, workers: int) -> Profile | None:
     """Profiles of the grid with axes [exponent, comm_scale], None where there is no grid."""
-    if definition.grid is None:
+    grid = definition.grid
+    if grid is None:
         return None
-    axes = grid_axes(definition)
+    table = {
+        "family": "power_law",
+        "exponent": np.asarray(grid.exponent)[:, None],
+        "comm_scale": np.asarray(grid.comm_scale)[None, :],
+        "comm_exponent": grid.comm_exponent,
+    }
     try:
-        return profiles.power_law(
-            definition.workers,
-            axes["exponent"][:, None],
-            definition.grid.comm_exponent,
-            axes["comm_scale"][None, :],
-        )
+        return build.profile(table, workers, dimension=1)
     except InputError as error:
         raise InputError(f"grid: {error}") from None
 
 
-def _numbers(name: str, axis: Range) -> np.ndarray:
-    if axis.spacing == "linear":
-        return np.linspace(axis.start, axis.stop, axis.num)
-    if axis.start <= 0 or axis.stop <= 0:
-        raise InputError(f"grid.{name}: spacing 'log' allows start and stop above 0 only.")
-    return np.geomspace(axis.start, axis.stop, axis.num)
+def split(unit: Unit, problem: Problem, method: Method, budget: int) -> list[Unit]:
+    """Parts of a unit that fit into memory, all of one shape, so that one program serves them all.
+
+    Profiles are parted first, then seeds, then stepsizes: each into equal shares.
+
+    Raises:
+        InputError: a single run is too large.
+    """
+
+    def parted(profiles: int, seeds: int, stepsizes: int) -> Unit:
+        """The first part; the others are as large."""
+        return _parts(unit, profiles, seeds, stepsizes)[0]
+
+    counts = [1, 1, 1]
+    sizes = (
+        len(unit.batch.labels) if unit.batch else 1,
+        len(unit.seeds),
+        len(unit.method["stepsize"]),
+    )
+    for axis, size in enumerate(sizes):
+        for parts in (k for k in range(1, size + 1) if size % k == 0):
+            counts[axis] = parts
+            needed = memory.unit_bytes(problem, method, parted(*counts))
+            if needed <= budget:
+                found = _parts(unit, *counts)
+                if len(found) == 1:
+                    return [dataclasses.replace(unit, bytes=needed)]
+                return [
+                    dataclasses.replace(part, bytes=needed, label=f"{unit.label}.{i}of{len(found)}")
+                    for i, part in enumerate(found, start=1)
+                ]
+    raise InputError(
+        f"memory: {unit.label} needs {memory.shown(needed)} for a single run, the budget is "
+        f"{memory.shown(budget)}."
+    )
 
 
-def check(definition: Definition) -> list[TrainingUnit]:
-    """Build everything of a definition that costs nothing, so that a mistake is found first."""
-    check_model(definition.comm_model, ROUND_MODELS)
-    units = training_units(definition)
-    named_profiles(definition, dimension=1)
-    grid_profiles(definition)
-    return units
+def _parts(unit: Unit, profiles: int, seeds: int, stepsizes: int) -> list[Unit]:
+    along: list[Batch | None] = [None]
+    if unit.batch is not None:
+        labels = np.array_split(np.arange(len(unit.batch.labels)), profiles)
+        along = [
+            unit.batch._replace(
+                labels=tuple(unit.batch.labels[i] for i in which), profile=unit.batch.profile[which]
+            )
+            for which in labels
+        ]
+    seed_parts = [tuple(x.tolist()) for x in np.array_split(unit.seeds, seeds)]
+    stepsize_parts = [x.tolist() for x in np.array_split(unit.method["stepsize"], stepsizes)]
+    return [
+        dataclasses.replace(unit, batch=batch, seeds=some, method={**unit.method, "stepsize": stepsize})
+        for batch, some, stepsize in itertools.product(along, seed_parts, stepsize_parts)
+    ]
+
+
+def unique_units(plan: list[Panel]) -> list[Unit]:
+    """All units without those that several panels share, those of one shape one after another."""
+    found: dict[str, Unit] = {}
+    for panel in plan:
+        for method in panel.methods:
+            for unit in method.units:
+                found.setdefault(unit.key, unit)
+    return list(found.values())

@@ -2,24 +2,55 @@
 
 from __future__ import annotations
 
-import os
+import contextlib
+import dataclasses
+import json
+import time
+import traceback
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import jax
-import platformdirs
+import xarray as xr
 from rich.console import Console
+from rich.markup import escape
 
-from jaxnigt.errors import TrainingDiverged
-from jaxnigt.problems import Problem
-from jaxnigt.sweep import plan, report, store
-from jaxnigt.sweep.progress import training_progress
+from jaxnigt.errors import InputError, TrainingDiverged
+from jaxnigt.snapshots import Snapshots
+from jaxnigt.stopwatch import compilations
+from jaxnigt.sweep import cost, files, local, plan, rayed, report, store, traces, work
+from jaxnigt.sweep.interrupts import interruptible
+from jaxnigt.sweep.plan import Panel, Unit
+from jaxnigt.sweep.progress import LOG, Board, logged
 from jaxnigt.sweep.results import assemble
 from jaxnigt.sweep.spec import Definition
-from jaxnigt.trace import Trace
-from jaxnigt.training import train
+
+EXECUTORS = ("local", "ray")
+STOPPED = 130
+"""Exit status of a run that was interrupted, as shells have it."""
 
 
-def run(definition: Definition, out: Path, console: Console, *, fresh: bool = False) -> int:
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """How a sweep is run; nothing here changes its numbers.
+
+    Attributes:
+        fresh: compute again what is there.
+        memory: bytes that one unit may take, None for a share of what there is.
+        snapshot_every: seconds between snapshots of a training.
+        executor: "local" or "ray".
+        cluster: for Ray.
+        tensorboard: write scalars for TensorBoard.
+    """
+
+    fresh: bool = False
+    memory: int | None = None
+    snapshot_every: float = 120.0
+    executor: str = "local"
+    cluster: rayed.Cluster = dataclasses.field(default_factory=rayed.Cluster)
+    tensorboard: bool = False
+
+
+def run(definition: Definition, out: Path, console: Console, options: Options | None = None) -> int:
     """Run a sweep into a folder.
 
     Units that are there already, with the same content, are read instead of computed.
@@ -28,83 +59,184 @@ def run(definition: Definition, out: Path, console: Console, *, fresh: bool = Fa
         definition: what to run.
         out: the folder; made where it does not exist.
         console: where progress and the table go.
-        fresh: compute everything again.
+        options: how to run it.
 
     Returns:
-        0, or 1 where a unit failed.
+        0; 1 where something failed; 130 where it was stopped.
 
     Raises:
-        InputError: something in the definition is not allowed; nothing has been written then.
+        InputError: something in the definition is not allowed or the folder is in use; nothing has been
+            written then.
     """
-    units = plan.check(definition)
+    options = options or Options()
+    if options.executor not in EXECUTORS:
+        raise InputError(f"executor: got {options.executor!r}, allowed are {', '.join(EXECUTORS)}.")
+    begin, compiled = time.perf_counter(), compilations().seconds
+    work.use_compilation_cache()
+    panels = plan.panels(definition, options.memory)
     store.check_writable(out)
-    found = {} if fresh else _reusable(units, out)
-    problem = plan.problem(definition) if len(found) < len(units) else None
-    use_compilation_cache()
-    traces: dict[str, Trace] = {}
-    failures: list[str] = []
-    for unit in units:
-        if unit.label in found:
-            traces[unit.label] = found[unit.label]
-            console.print(f"{unit.label}: reused {out / 'units' / unit.filename}")
-            continue
-        try:
-            assert problem is not None
-            traces[unit.label] = _train(definition, problem, unit, console)
-        except TrainingDiverged as error:
-            failures.append(f"{unit.label}: {error}")
-            console.print(f"{unit.label}: stopped, the others go on", style="bold red")
-            continue
-        store.write(store.trace_dataset(traces[unit.label]), out / "units" / unit.filename)
-    if traces:
-        _finish(definition, traces, out, console)
-    for failure in failures:
-        console.print(f"failed: {failure}", style="bold red")
-    return 1 if failures else 0
+    with files.locked(out), logged(out / store.LOGS) as log:
+        sweep = _Sweep(definition, out, console, options, panels)
+        sweep.run()
+        sweep.times(time.perf_counter() - begin, compilations().seconds - compiled)
+        console.print(escape(f"log {log}"), soft_wrap=True)
+    return sweep.status
 
 
-def use_compilation_cache() -> None:
-    """Keep compiled programs between runs, unless the user has said where or that they be not."""
-    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-        folder = Path(platformdirs.user_cache_dir("jaxnigt")) / "xla"
-        jax.config.update("jax_compilation_cache_dir", str(folder))
+class _Sweep:
+    """One run of a sweep."""
 
+    def __init__(
+        self, definition: Definition, out: Path, console: Console, options: Options, panels: list[Panel]
+    ):
+        self.definition, self.out, self.console, self.options = definition, out, console, options
+        self.panels, self.units = panels, plan.unique_units(panels)
+        self.found: dict[str, xr.Dataset] = {}
+        self.failures: list[str] = []
+        self.stopped, self.trained = False, 0.0
 
-def _reusable(units: list[plan.TrainingUnit], out: Path) -> dict[str, Trace]:
-    found = {}
-    for unit in units:
-        dataset = store.read(out / "units" / unit.filename)
-        if dataset is not None:
-            found[unit.label] = store.dataset_trace(dataset, unit.method)
-    return found
+    def run(self) -> None:
+        """Train, then gather."""
+        self._describe()
+        self._reuse()
+        missing = [unit for unit in self.units if unit.key not in self.found]
+        with interruptible(self._say) as stopping:
+            board = Board(self.console, len(self.units), len(self.found), self._scalars())
+            with board.shown():
+                settings = local.Settings(
+                    self.out / store.SNAPSHOTS, self.options.snapshot_every, stopping, board
+                )
+                for unit, result in self._execute(missing, settings):
+                    self._keep(unit, result, board)
+            self.stopped = stopping()
+            if not self.stopped:
+                self._finish()
+        if self.stopped:
+            self._say(
+                f"stopped with {len(self.found)} of {len(self.units)} units done in {self.out}, the "
+                "same command goes on from there"
+            )
+        for failure in self.failures:
+            self._say(f"failed: {failure}", style="bold red")
 
+    @property
+    def status(self) -> int:
+        """The exit status."""
+        if self.stopped:
+            return STOPPED
+        return 1 if self.failures else 0
 
-def _train(definition: Definition, problem: Problem, unit: plan.TrainingUnit, console: Console) -> Trace:
-    training = definition.training
-    runs = len(next(iter(unit.method.leaves().values()))) * training.seeds
-    console.print(
-        f"{unit.label}: training {runs} runs of {unit.iterations} rounds, "
-        f"{unit.method.collection.batch} trajectories each"
-    )
-    with training_progress(console, unit.label, unit.iterations) as progress:
-        return train(
-            problem,
-            unit.method,
-            iterations=unit.iterations,
-            seeds=training.seeds,
-            key=training.key,
-            eval_every=training.eval_every,
-            eval_batch=training.eval_batch,
-            progress=progress,
+    def times(self, wall: float, compiling: float) -> None:
+        """Say where the time went."""
+        if self.trained == 0 or self.options.executor != "local":
+            return
+        rest = max(0.0, wall - self.trained - compiling)
+        self._say(
+            f"{wall:.1f} s in all: {100 * self.trained / wall:.1f}% in compiled programs, "
+            f"{100 * compiling / wall:.1f}% compiling them, {100 * rest / wall:.1f}% elsewhere"
         )
 
+    def _say(self, message: str, style: str | None = None) -> None:
+        LOG.info(message)
+        self.console.print(escape(message), style=style, soft_wrap=True)
 
-def _finish(definition: Definition, traces: dict[str, Trace], out: Path, console: Console) -> None:
-    tree = assemble(definition, traces)
-    store.write(tree, out / store.RESULTS)
-    written = [out / store.RESULTS]
-    if definition.figure:
-        from jaxnigt.figures import draw
+    def _scalars(self) -> Path | None:
+        return self.out / "tensorboard" if self.options.tensorboard else None
 
-        written += draw(tree, out)
-    report.show(tree, written, console)
+    def _describe(self) -> None:
+        """What there is to be done, for `jaxnigt status`."""
+        units = [
+            {
+                "key": unit.key,
+                "label": unit.label,
+                "file": unit.filename,
+                "iterations": unit.iterations,
+                "runs": unit.runs,
+            }
+            for unit in self.units
+        ]
+        described = {"definition": self.definition.model_dump(mode="json"), "units": units}
+        with self._failing("plan"):
+            files.write_text(self.out / store.PLAN, json.dumps(described, indent=1) + "\n")
+
+    def _reuse(self) -> None:
+        if self.options.fresh:
+            for unit in self.units:
+                Snapshots(self.out / store.SNAPSHOTS / unit.key).remove()
+            return
+        for unit in self.units:
+            path = store.unit_path(self.out, unit.filename, unit.key)
+            if not path.exists():
+                continue
+            try:
+                self.found[unit.key] = files.read(path)
+            except files.Damaged as damage:
+                self._say(f"{unit.label}: {path} is damaged, {damage}; it is computed again", "yellow")
+            else:
+                self._say(f"{unit.label}: reused {path}")
+                self._report_diverged(unit)
+
+    def _execute(self, missing: Sequence[Unit], settings: local.Settings) -> Iterator[local.Finished]:
+        if self.options.executor == "ray" and missing:
+            return rayed.run(missing, settings, self.options.cluster)
+        return local.run(missing, settings)
+
+    def _keep(self, unit: Unit, result: xr.Dataset | BaseException, board: Board) -> None:
+        """Store what came of a unit."""
+        path = store.unit_path(self.out, unit.filename, unit.key)
+        note = self.out / store.FAILURES / f"{unit.key}.txt"
+        if isinstance(result, BaseException):
+            known = isinstance(result, TrainingDiverged | InputError)
+            reason = f"{unit.label}: {'' if known else type(result).__name__ + ': '}{result}"
+            self._fail(reason, note, "".join(traceback.format_exception(result)))
+            board.finish(unit, f"{unit.label}: failed, the others go on", "bold red")
+            return
+        self.found[unit.key] = result
+        self.trained += result.attrs["compiled_seconds"]
+        cost.remember(unit, result)
+        try:
+            files.write(result, path, checksum=True)
+        except OSError as error:
+            self._fail(f"{unit.label}: {path} cannot be written ({_reason(error)})", note, "")
+            board.finish(unit, f"{unit.label}: not written, the others go on", "bold red")
+            return
+        note.unlink(missing_ok=True)
+        Snapshots(self.out / store.SNAPSHOTS / unit.key).remove()
+        board.finish(unit, f"{unit.label}: wrote {path}")
+        self._report_diverged(unit)
+
+    def _report_diverged(self, unit: Unit) -> None:
+        self.failures += [f"{unit.label}: {line}" for line in traces.diverged(self.found[unit.key])]
+
+    def _fail(self, reason: str, note: Path, details: str) -> None:
+        self.failures.append(reason)
+        LOG.error("%s\n%s", reason, details)
+        with contextlib.suppress(OSError):
+            files.write_text(note, f"{reason}\n{details}")
+
+    @contextlib.contextmanager
+    def _failing(self, what: str) -> Iterator[None]:
+        """Report what cannot be written, and go on."""
+        try:
+            yield
+        except OSError as error:
+            self.failures.append(f"{what}: it cannot be written to {self.out} ({_reason(error)})")
+
+    def _finish(self) -> None:
+        tree = assemble(self.definition, self.panels, self.found)
+        if tree is None:
+            return
+        written = []
+        with self._failing(store.RESULTS):
+            files.write(tree, self.out / store.RESULTS)
+            written.append(self.out / store.RESULTS)
+        if self.definition.figure:
+            from jaxnigt.figures import draw
+
+            with self._failing("figure"):
+                written += draw(tree, self.out)
+        report.show(tree, written, self.console)
+
+
+def _reason(error: OSError) -> str:
+    return error.strerror or str(error)

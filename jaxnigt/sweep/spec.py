@@ -6,17 +6,58 @@ profile makes sense is decided by the parts of the library that use them, when t
 
 from __future__ import annotations
 
-import tomllib
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
+import numpy as np
 import pydantic
 from pydantic import Field, StrictBool, StrictInt, StrictStr
 
 from jaxnigt.errors import InputError
+from jaxnigt.sweep import merge
 
 Number = Annotated[float, Field(strict=True, allow_inf_nan=True)]
 Positive = Annotated[StrictInt, Field(ge=1)]
+Label = Annotated[StrictStr, Field(pattern=r"^[A-Za-z0-9_.+-]+$")]
+T = TypeVar("T")
+
+_RANGE = ("start", "stop", "num", "spacing")
+
+
+def _many(value: Any) -> Any:
+    """One value, a list of them, or a range, as a list."""
+    if isinstance(value, dict) and "start" in value:
+        return _range(value)
+    if isinstance(value, list | tuple):
+        if not value:
+            raise ValueError("an empty list, at least one entry is needed")
+        return list(value)
+    return [value]
+
+
+def _range(table: dict[str, Any]) -> list[float] | list[int]:
+    for key in table:
+        if key not in _RANGE:
+            raise ValueError(f"unknown key {key!r}, allowed are {', '.join(_RANGE)}")
+    for key in _RANGE[:3]:
+        if isinstance(table.get(key), bool) or not isinstance(table.get(key), int | float):
+            raise ValueError(f"a range needs {key}, a number")
+    start, stop, num = (table[key] for key in _RANGE[:3])
+    if not isinstance(num, int) or num < 1:
+        raise ValueError(f"num: got {num!r}, a whole number of at least 1 is allowed")
+    spacing = table.get("spacing", "linear")
+    if spacing not in ("linear", "log"):
+        raise ValueError(f"spacing: got {spacing!r}, allowed are linear, log")
+    if spacing == "log" and (start <= 0 or stop <= 0):
+        raise ValueError("spacing 'log' allows start and stop above 0 only")
+    values = (np.linspace if spacing == "linear" else np.geomspace)(start, stop, num).tolist()
+    whole = isinstance(start, int) and isinstance(stop, int) and all(x == int(x) for x in values)
+    return [int(x) for x in values] if whole else values
+
+
+Many = Annotated[tuple[T, ...], pydantic.BeforeValidator(_many)]
+"""One value, a list or a range {start, stop, num, spacing}: what a sweep may go over."""
 
 
 class Table(pydantic.BaseModel):
@@ -34,58 +75,94 @@ class Table(pydantic.BaseModel):
         return data
 
 
-class Range(Table):
-    """`num` numbers from start to stop, both included, evenly or by constant factors."""
-
-    start: Number
-    stop: Number
-    num: Positive
-    spacing: Literal["linear", "log"] = "linear"
-
-
 class DimensionPower(Table):
     """d to this power, d being the number of parameters of the policy."""
 
     dimension_power: Number
 
 
-class ProblemTable(Table):
-    """What is maximised; keys as in `jaxnigt.problems.policy_gradient`."""
+class HeterogeneityTable(Table):
+    """What differs from worker to worker; see `jaxnigt.environments`. Lists hold one entry a worker.
 
-    environment: StrictStr = "reacher"
-    backend: StrictStr = "mjx"
-    horizon: StrictInt = 50
-    discount: Number = 0.99
-    discounting: StrictStr = "episode"
+    kind "flipped" takes signs and indicator; "physical" factors of gravity, mass, friction and strength,
+    and attributes; "drawn" their log-deviations, with seed.
+    """
+
+    kind: Literal["flipped", "physical", "drawn"]
+    signs: tuple[Number, ...] | None = None
+    indicator: StrictBool | None = None
+    seed: StrictInt | None = None
+    gravity: tuple[Number, ...] | Number | None = None
+    mass: tuple[Number, ...] | Number | None = None
+    friction: tuple[Number, ...] | Number | None = None
+    strength: tuple[Number, ...] | Number | None = None
+    attributes: dict[str, tuple[Number, ...]] | None = None
+
+
+class ProblemTable(Table):
+    """What is maximised; keys as in `jaxnigt.problems.policy_gradient` or `tabular`."""
+
+    kind: Literal["policy_gradient", "tabular"] = "policy_gradient"
+    environment: Many[StrictStr] | None = None
+    backend: Many[StrictStr] | None = None
+    horizon: Many[StrictInt] | None = None
+    discount: Many[Number] | None = None
+    discounting: Many[StrictStr] | None = None
+    action_scale: Many[Number] | None = None
+    normalisation: Many[Literal["none", "running"]] | None = None
+    heterogeneity: Many[HeterogeneityTable | Number] | None = None
+    states: Many[StrictInt] | None = None
+    actions: Many[StrictInt] | None = None
+    branching: Many[StrictInt] | None = None
+    own: Many[StrictBool] | None = None
+    seed: Many[StrictInt] | None = None
 
 
 class TrainingTable(Table):
-    """How long and how often; keys as in `jaxnigt.train`."""
+    """How long and how often; keys as in `jaxnigt.train`. Seeds are a number of them or a list."""
 
-    seeds: Positive = 3
+    seeds: Positive | tuple[StrictInt, ...] = 3
     key: StrictInt = 0
     eval_every: Positive = 10
     eval_batch: Positive = 64
 
+    @property
+    def seed_list(self) -> tuple[int, ...]:
+        """Indices of the seeds."""
+        return tuple(range(self.seeds)) if isinstance(self.seeds, int) else self.seeds
+
+    @pydantic.field_validator("seeds")
+    @classmethod
+    def _different(cls, value: int | tuple[int, ...]) -> int | tuple[int, ...]:
+        if not isinstance(value, int) and (not value or len(set(value)) < len(value) or min(value) < 0):
+            raise ValueError(f"got {list(value)}, different numbers from 0 on are allowed")
+        return value
+
 
 class MethodTable(Table):
-    """One method; keys as in `jaxnigt.methods`, with lists of stepsizes and momenta to sweep."""
+    """One method; keys as in `jaxnigt.methods`. Stepsizes and momenta are trained at once."""
 
-    name: Literal["rennala_nigt", "synchronous_nigt"]
-    label: Annotated[StrictStr, Field(pattern=r"^[A-Za-z0-9_.+-]+$")] | None = None
-    iterations: Positive
-    batch: StrictInt | None = None
-    init_batch: StrictInt | None = None
-    restart: StrictStr | None = None
-    momentum: list[Number] = [0.1]
-    stepsize: list[Number] = [2**-6]
-
-    @pydantic.field_validator("momentum", "stepsize", mode="before")
-    @classmethod
-    def _one_or_many(cls, value: Any) -> Any:
-        if value == []:
-            raise ValueError("an empty list, at least one number is needed")
-        return value if isinstance(value, list) else [value]
+    name: Literal[
+        "rennala_nigt",
+        "malenia_nigt",
+        "synchronous_nigt",
+        "m_synchronous_nigt",
+        "rennala_pg",
+        "malenia_pg",
+        "synchronous_pg",
+        "n_pg_igt",
+        "afedpg",
+    ]
+    label: Label | None = None
+    iterations: Many[Positive]
+    batch: Many[StrictInt] | None = None
+    init_batch: Many[StrictInt] | None = None
+    restart: Many[StrictStr] | None = None
+    lookahead: Many[StrictBool] | None = None
+    schedule: Many[StrictStr] | None = None
+    lanes: StrictInt | None = None
+    momentum: Many[Number] | None = None
+    stepsize: Many[Number] = (2**-6,)
 
     @property
     def title(self) -> str:
@@ -93,38 +170,67 @@ class MethodTable(Table):
         return self.label or self.name
 
 
-class ProfileTable(Table):
-    """One named profile: a family of `jaxnigt.profiles` with its arguments."""
+class NoiseTable(Table):
+    """A distribution of `jaxnigt.profiles.noise` that multiplies the time of each gradient."""
 
-    label: Annotated[StrictStr, Field(pattern=r"^[A-Za-z0-9_.+-]+$")]
-    title: StrictStr | None = None
-    family: Literal["equal", "power_law", "stragglers", "from_csv"]
-    path: StrictStr | None = None
-    compute: Number | None = None
-    comm: Number | None = None
-    exponent: Number | None = None
-    comm_exponent: Number | None = None
-    comm_scale: Number | DimensionPower | None = None
-    count: StrictInt | None = None
+    name: Literal["exponential", "lognormal", "gamma", "pareto", "bernoulli_outage"]
+    sigma: Number | None = None
+    shape: Number | None = None
+    alpha: Number | None = None
+    probability: Number | None = None
     slowdown: Number | None = None
 
 
-class GridTable(Table):
-    """Profiles h_i = i^exponent, kappa_i = comm_scale i^comm_exponent over two ranges."""
+class ProfileTable(Table):
+    """One named profile or, with lists, some: a family of `jaxnigt.profiles` with its arguments."""
 
-    exponent: Range
-    comm_scale: Range
+    label: Label
+    title: StrictStr | None = None
+    family: Literal[
+        "equal", "power_law", "linear", "stragglers", "lognormal", "decreasing", "outages", "from_csv"
+    ]
+    path: StrictStr | None = None
+    compute: Many[Number] | None = None
+    comm: Many[Number] | None = None
+    exponent: Many[Number] | None = None
+    comm_exponent: Many[Number] | None = None
+    comm_scale: Many[Number | DimensionPower] | None = None
+    count: Many[StrictInt] | None = None
+    slowdown: Many[Number] | None = None
+    sigma: Many[Number] | None = None
+    seed: Many[StrictInt] | None = None
+    factor: Many[Number] | None = None
+    every: Many[Number] | None = None
+    times: Many[StrictInt] | None = None
+    share: Many[Number] | None = None
+    length: Many[Number] | None = None
+    until: Many[Number] | None = None
+    noise: Many[StrictStr | NoiseTable] | None = None
+
+
+class GridTable(Table):
+    """Profiles h_i = i^exponent, kappa_i = comm_scale i^comm_exponent over two axes.
+
+    Methods whose iterates depend on the clock are trained once for each of them where `trained` says so;
+    else the grid holds the others alone.
+    """
+
+    exponent: Many[Number]
+    comm_scale: Many[Number]
     comm_exponent: Number = 0.5
+    trained: StrictBool = False
 
 
 class AnalysisTable(Table):
     """What is read off the replayed curves.
 
-    `threshold` is the share of the way from the initial J to the final J of the method that ends
-    lowest, each at its best stepsize; speed-ups are against the method labelled `baseline`.
+    A `threshold` is the share of the way from the initial J to the final J of the method that ends
+    lowest, each at its best stepsize; a `level` is a J of its own. Speed-ups are at the first of them,
+    against the method labelled `baseline`.
     """
 
-    threshold: Annotated[Number, Field(gt=0, le=1)] = 0.8
+    threshold: Many[Annotated[Number, Field(gt=0, le=1)]] = (0.8,)
+    level: tuple[Number, ...] = ()
     baseline: StrictStr | None = None
 
 
@@ -133,13 +239,14 @@ class Definition(Table):
 
     name: Annotated[StrictStr, Field(pattern=r"^[A-Za-z0-9_-]+$")]
     description: StrictStr = ""
-    workers: Positive = 10
-    comm_model: StrictStr = "allreduce"
+    workers: Many[Positive] = (10,)
+    comm_model: Many[StrictStr] = ("allreduce",)
+    arrival_model: StrictStr | None = None
     figure: StrictBool = True
     problem: ProblemTable = ProblemTable()
     training: TrainingTable = TrainingTable()
-    methods: Annotated[list[MethodTable], Field(min_length=1)]
-    profiles: Annotated[list[ProfileTable], Field(min_length=1)]
+    methods: Annotated[tuple[MethodTable, ...], Field(min_length=1)]
+    profiles: Annotated[tuple[ProfileTable, ...], Field(min_length=1)]
     grid: GridTable | None = None
     analysis: AnalysisTable = AnalysisTable()
 
@@ -152,37 +259,16 @@ class Definition(Table):
             for label in labels:
                 if labels.count(label) > 1:
                     raise ValueError(f"{table}: label {label!r} stands twice, labels must differ")
-        labels = [m.title for m in self.methods]
-        if self.analysis.baseline not in (None, *labels):
-            raise ValueError(
-                f"analysis.baseline: got {self.analysis.baseline!r}, allowed are {', '.join(labels)}"
-            )
         return self
 
 
-def read(path: str | Path) -> Definition:
-    """Read and check a definition.
+def read(path: str | Path, *, size: str | None = None, changes: Sequence[str] = ()) -> Definition:
+    """Read and check a definition; arguments as for `jaxnigt.sweep.merge.read`.
 
     Raises:
         InputError: one sentence naming the file, the key and what is allowed.
     """
-    path = Path(path)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is not a text file"
-        raise InputError(f"{path} cannot be read: {reason}.") from None
-    try:
-        data = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise InputError(f"{path} is not valid TOML: {error}.") from None
-    definition = parse(data, str(path))
-    # Files are looked for beside the definition, wherever it is run from.
-    profiles = [
-        table if table.path is None else table.model_copy(update={"path": str(path.parent / table.path)})
-        for table in definition.profiles
-    ]
-    return definition.model_copy(update={"profiles": profiles})
+    return parse(merge.read(Path(path), size=size, changes=changes), str(path))
 
 
 def parse(data: dict[str, Any], source: str = "definition") -> Definition:
@@ -197,8 +283,11 @@ def _sentence(error: pydantic.ValidationError) -> str:
     """The first thing wrong: where, what was given, what is allowed."""
     first = error.errors(include_url=False)[0]
     # A choice between types adds the type's name to the path; only keys and positions are ours.
-    keys = [str(k) for k in first["loc"] if isinstance(k, int) or k.islower()]
-    where = ".".join(k for k in keys if k not in ("float", "int", "str"))
+    keys = [k for k in first["loc"] if isinstance(k, int) or (k.islower() and k.isidentifier())]
+    keys = [k for k in keys if k not in ("float", "int", "str", "bool")]
+    if len(keys) > 2 and isinstance(keys[-1], int):
+        keys = keys[:-1]  # which entry of a list it is, the value says as well
+    where = ".".join(str(k) for k in keys)
     message = first["msg"].removeprefix("Value error, ")
     if first["type"] == "missing":
         return f"{where}: this key is missing"

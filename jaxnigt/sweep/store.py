@@ -1,37 +1,30 @@
-"""Files of a sweep: one NetCDF file a unit, and one for the whole data set."""
+"""The folder of a sweep: what is in it, and what made it."""
 
 from __future__ import annotations
 
 import contextlib
 import datetime
 import json
-import os
 import platform
 import subprocess
 import tempfile
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 import jax
-import numpy as np
 import xarray as xr
 
 from jaxnigt.errors import InputError
-from jaxnigt.methods import Method
 from jaxnigt.sweep.spec import Definition
-from jaxnigt.trace import Trace
+from jaxnigt.sweep.version import PACKAGES
 
 RESULTS = "results.nc"
-_PARAMS = "theta."
-_UNITS = {
-    "objective": ("evaluation", "mean discounted return J(theta_t)"),
-    "undiscounted": ("evaluation", "mean undiscounted return at theta_t"),
-    "batch_discounted": ("round", "mean discounted return of the round's trajectories"),
-    "batch_undiscounted": ("round", "mean undiscounted return of the round's trajectories"),
-    "gradient_norm": ("round", "norm of the aggregate"),
-    "direction_norm": ("round", "norm of the momentum d_k"),
-}
+PLAN, UNITS, SNAPSHOTS, FAILURES, LOGS = "plan.json", "units", "snapshots", "failures", "logs"
+
+
+def unit_path(folder: Path, filename: str, key: str) -> Path:
+    """Where a unit is, under whatever label it was once stored, or where it is to be."""
+    return next(iter(sorted((folder / UNITS).glob(f"*-{key}.nc"))), folder / UNITS / filename)
 
 
 def check_writable(folder: Path) -> None:
@@ -52,8 +45,7 @@ def check_writable(folder: Path) -> None:
 
 def provenance(definition: Definition) -> dict[str, str]:
     """What made a result: the definition as JSON, versions, device, git commit and date."""
-    packages = ("jax", "jaxlib", "flax", "optax", "brax", "mujoco", "mujoco-mjx", "numpy")
-    versions = {name: metadata.version(name) for name in packages}
+    versions = {name: metadata.version(name) for name in PACKAGES}
     from jaxnigt import __version__
 
     return {
@@ -80,87 +72,6 @@ def _git(*arguments: str) -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
 
-def trace_dataset(trace: Trace) -> xr.Dataset:
-    """A trace with named dimensions (stepsize, momentum, seed, evaluation or round) and units.
-
-    Final params are variables `theta.<path>`, one for each array of the pytree.
-    """
-    leaf = ("stepsize", "momentum")
-    variables: dict[str, Any] = {}
-    for name, (axis, meaning) in _UNITS.items():
-        attrs = {"long_name": meaning, "units": "1"}
-        variables[name] = ((*leaf, "seed", axis), getattr(trace, name), attrs)
-    attrs = {"long_name": "J_i(theta_t) of each worker's problem", "units": "1"}
-    axes = (*leaf, "seed", "evaluation", "problem")
-    variables["worker_objective"] = (axes, trace.worker_objective, attrs)
-    attrs = {"long_name": "trajectories used in the round", "units": "1"}
-    variables["samples"] = (("round",), trace.samples, attrs)
-    for path, value in jax.tree_util.tree_flatten_with_path(trace.params)[0]:
-        name = _PARAMS + jax.tree_util.keystr(path, simple=True, separator=".")
-        axes = tuple(f"{name}_{i}" for i in range(value.ndim - 3))
-        variables[name] = ((*leaf, "seed", *axes), value, {"units": "1"})
-    hyperparameters = trace.method.hyperparameters
-    coordinates = {
-        "stepsize": ("stepsize", np.ravel(hyperparameters["stepsize"])),
-        "momentum": ("momentum", np.ravel(hyperparameters["momentum"])),
-        "seed": ("seed", np.arange(trace.objective.shape[-2])),
-        "round": ("round", np.arange(trace.rounds)),
-        "eval_round": ("evaluation", trace.eval_rounds),
-    }
-    attrs = {
-        "method": trace.method.name,
-        "replayable": int(trace.replayable),
-        "training_seconds": trace.seconds,
-    }
-    return xr.Dataset(variables, coordinates, attrs)
-
-
-def dataset_trace(dataset: xr.Dataset, method: Method) -> Trace:
-    """The trace that `trace_dataset` was given, with params as nested dictionaries."""
-    params: dict[str, Any] = {}
-    for name in dataset.data_vars:
-        if str(name).startswith(_PARAMS):
-            *path, last = str(name).removeprefix(_PARAMS).split(".")
-            inner = params
-            for part in path:
-                inner = inner.setdefault(part, {})
-            inner[last] = dataset[name].values
-    return Trace(
-        method=method,
-        eval_rounds=dataset["eval_round"].values,
-        samples=dataset["samples"].values,
-        params=params,
-        replayable=bool(dataset.attrs["replayable"]),
-        seconds=float(dataset.attrs["training_seconds"]),
-        worker_objective=dataset["worker_objective"].values,
-        **{name: dataset[name].values for name in _UNITS},
-    )
-
-
-def write(data: xr.Dataset | xr.DataTree, path: Path) -> None:
-    """Write NetCDF so that the file is either whole or not there."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        data.to_netcdf(temporary, engine="h5netcdf")
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def read(path: Path) -> xr.Dataset | None:
-    """A unit's data set, None where there is no file or an unreadable one."""
-    if not path.exists():
-        return None
-    try:
-        with xr.open_dataset(path, engine="h5netcdf") as file:
-            return file.load()
-    except (OSError, ValueError, KeyError):
-        return None
-
-
 def load(folder: str | Path) -> xr.DataTree:
     """The data set of a sweep.
 
@@ -169,8 +80,10 @@ def load(folder: str | Path) -> xr.DataTree:
 
     Returns:
         A tree with one group a method under `/methods`, the profiles under `/profiles` and, where
-        the definition has a grid, `/grid`. Dimensions are named, variables have their units in
-        `attrs`, and the root's attrs hold the definition that made it.
+        the definition has a grid, `/grid`. Where it has several problems or numbers of workers, each
+        of them has such a tree under `/panels/<label>`; see `jaxnigt.sweep.panels`. Dimensions are
+        named, variables have their units in `attrs`, and the root's attrs hold the definition that
+        made it.
 
     Raises:
         InputError: no readable results in that folder.
@@ -184,3 +97,14 @@ def load(folder: str | Path) -> xr.DataTree:
             f"folder: {path} cannot be read ({error.__class__.__name__}), a folder written by "
             "`jaxnigt sweep` is needed."
         ) from None
+
+
+def panels(tree: xr.DataTree) -> dict[str, xr.DataTree]:
+    """The trees of a data set that hold one problem with one number of workers each, by label.
+
+    Args:
+        tree: as `load` gives it; one without `/panels` is its own only panel, with label "".
+    """
+    if "panels" not in tree.children:
+        return {"": tree}
+    return {str(label): panel for label, panel in tree["panels"].children.items()}

@@ -11,7 +11,7 @@ import xarray as xr
 
 import jaxnigt as jn
 from jaxnigt import cli, training_rounds
-from jaxnigt.sweep import plan, spec, store
+from jaxnigt.sweep import build, files, plan, spec, traces
 from tests.test_package import ROOT
 
 DEFINITION = """
@@ -93,21 +93,22 @@ def test_the_data_set_is_labelled_and_knows_its_definition(swept):
         assert tree.attrs[name]
     rennala = tree["methods/rennala_nigt"].to_dataset()
     assert rennala["objective"].dims == ("stepsize", "momentum", "seed", "evaluation")
+    assert rennala["eval_time"].dims == ("comm_model", "profile", "evaluation")
     assert rennala["gradient_norm"].sizes == {"stepsize": 2, "momentum": 1, "seed": 2, "round": 30}
     assert rennala["time"].attrs["units"] == "s"
     assert all("units" in rennala[name].attrs for name in rennala.data_vars)
     assert (rennala["last_tenth"] > rennala["first_tenth"]).all()
     grid = tree["grid"].to_dataset()
-    assert grid["speedup"].dims == ("method", "exponent", "comm_scale")
+    assert grid["speedup"].dims == ("method", "threshold", "comm_model", "exponent", "comm_scale")
     np.testing.assert_array_equal(grid["speedup"].sel({"method": "synchronous_nigt"}), 1.0)
 
 
 def test_stored_times_are_those_of_the_clock(swept):
     definition = spec.read(swept[1])
     tree = jn.load(swept[0])
-    named = plan.named_profiles(definition, int(tree.attrs["parameters"]))
+    (named, _) = plan.batches(definition, 4, int(tree.attrs["parameters"]))
     stored = tree["methods/rennala_nigt"].to_dataset()
-    np.testing.assert_array_equal(stored["time"], jn.clock.rennala(named, 8, 30).end)
+    np.testing.assert_array_equal(stored["time"][0], jn.clock.rennala(named.profile, 8, 30).end)
     profiles = tree["profiles"].to_dataset()
     dimension = float(tree.attrs["parameters"])
     np.testing.assert_allclose(
@@ -116,10 +117,10 @@ def test_stored_times_are_those_of_the_clock(swept):
 
 
 def test_a_trace_survives_its_file(swept):
-    (unit, *_) = plan.training_units(spec.read(swept[1]))
-    dataset = store.read(swept[0] / "units" / unit.filename)
-    again = store.trace_dataset(store.dataset_trace(dataset, unit.method))
-    xr.testing.assert_identical(again, dataset)
+    (unit, *_) = plan.unique_units(plan.panels(spec.read(swept[1])))
+    dataset = files.read(swept[0] / "units" / unit.filename)
+    trace = traces.dataset_trace(dataset, build.method(unit.method, unit.workers))
+    xr.testing.assert_identical(traces.trace_dataset(trace, (0, 1), [0.5]), dataset)
 
 
 def test_running_again_reuses_everything_and_trains_nothing(swept, capsys, monkeypatch):
@@ -159,21 +160,38 @@ def test_figures_command(swept, capsys, monkeypatch):
     assert out.count("wrote") == 2
 
 
-def test_a_nan_stops_its_unit_and_the_others_go_on(capsys, monkeypatch, tmp_path):
+def test_a_run_that_diverges_is_named_and_the_others_go_on(capsys, monkeypatch, tmp_path):
     path = tmp_path / "small.toml"
     path.write_text(DEFINITION.replace("stepsize = [0.01, 0.03]", "stepsize = [0.01, 3e38]", 1))
+    for how in ("synchronous_nigt: wrote", "synchronous_nigt: reused"):
+        status, out, _ = run(capsys, monkeypatch, "sweep", path, "--out", tmp_path / "out")
+        assert status == 1
+        assert how in out
+        assert "failed: synchronous_nigt: training stopped being finite at round" in out
+        assert "stepsize = 3e+38, momentum = 0.5, seed = 0" in out
+        assert out.count("failed:") == 2
+    methods = jn.load(tmp_path / "out")["methods"]
+    kept = methods["synchronous_nigt"].to_dataset()
+    assert kept["best_stepsize_index"] == 0
+    assert np.isfinite(kept["objective"][0]).all()
+    assert np.isnan(kept["gradient_norm"][1, ..., -1]).all()
+
+
+def test_a_unit_whose_runs_all_diverge_fails_and_the_others_go_on(capsys, monkeypatch, tmp_path):
+    path = tmp_path / "small.toml"
+    path.write_text(DEFINITION.replace("stepsize = [0.01, 0.03]", "stepsize = 3e38", 1))
     status, out, _ = run(capsys, monkeypatch, "sweep", path, "--out", tmp_path / "out")
     assert status == 1
     assert "failed: synchronous_nigt: training stopped being finite at round" in out
     assert "seed 0 (stepsize = 3e+38" in out
     assert list(jn.load(tmp_path / "out")["methods"].children) == ["rennala_nigt"]
-    assert len(list((tmp_path / "out" / "units").iterdir())) == 1
+    assert len(list((tmp_path / "out" / "units").glob("*.nc"))) == 1
 
 
 CSV = 'label = "equal"\nfamily = "from_csv"\npath = "workers.csv"'
 BAD = [
     ("workers = 4", "wrokers = 4", "unknown key 'wrokers', allowed are name, description, workers"),
-    ("horizon = 2", "horizn = 2", "problem: unknown key 'horizn', allowed are environment"),
+    ("horizon = 2", "horizn = 2", "problem: unknown key 'horizn', allowed are kind, environment"),
     ("batch = 8", "batch = -8", "methods.1.batch: got -8, a whole number of at least 1"),
     ("batch = 8", 'batch = "all"', "methods.1.batch: got 'all', input should be a valid integer"),
     ("momentum = 0.5", "momentum = 0.0", "methods.0.momentum: got .* numbers in \\(0, 1\\] are allowed"),
@@ -227,8 +245,8 @@ def test_a_csv_is_looked_for_beside_the_definition(tmp_path):
     (tmp_path / "workers.csv").write_text("compute,comm\n1,0\n2,0\n3,0\n4,0\n")
     path = tmp_path / "small.toml"
     path.write_text(DEFINITION.replace('label = "equal"\nfamily = "equal"', CSV))
-    named = plan.named_profiles(spec.read(path), dimension=1)
-    np.testing.assert_array_equal(named.compute[0], [1, 2, 3, 4])
+    (named, _) = plan.batches(spec.read(path), 4, dimension=1)
+    np.testing.assert_array_equal(named.profile.compute[0], [1, 2, 3, 4])
 
 
 def test_an_unwritable_folder(capsys, monkeypatch, tmp_path):
@@ -255,8 +273,7 @@ def test_results_that_are_not_there(tmp_path):
 def test_every_definition_builds(path):
     definition = spec.read(path)
     assert definition.name == path.stem
-    assert plan.check(definition)
-    assert plan.problem(definition).dimension() > 0
+    assert all(panel.dimension > 0 and panel.methods for panel in plan.panels(definition))
 
 
 def test_doctor(capsys, monkeypatch):

@@ -1,0 +1,173 @@
+"""Rounds on several devices: slots are shared out, and one AllReduce puts the aggregate together.
+
+Every aggregate of arXiv 2509.24305 is one weighted sum of trajectory gradients, so that each device
+sums its own slots and one `psum` does the rest, whatever the collection rule. It works for the
+devices of one process and for those of many under `jax.distributed`.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jaxtyping import Array, Float, Int, Key
+
+from jaxnigt.problems.base import Estimate, Evaluation, Params, Problem
+
+AXIS = "slots"
+
+
+def mesh(devices: Sequence[jax.Device] | None = None) -> Mesh:
+    """A mesh of one axis, "slots", over devices; by default all of them, in every process."""
+    return Mesh(np.asarray(jax.devices() if devices is None else devices), (AXIS,))
+
+
+def aggregate(
+    problem: Problem,
+    params: Params,
+    keys: Key[Array, " B"],
+    workers: Int[Array | np.ndarray, " B"],
+    weights: Float[Array | np.ndarray, " B"],
+    *,
+    mesh: Mesh | None = None,
+) -> Estimate:
+    """One round: `problem.estimate` with its slots shared out over a mesh and summed by one psum.
+
+    Under `jax.distributed` every process calls it with the same arguments and gets the same result.
+
+    Args:
+        problem: whose stochastic gradients they are.
+        params: the point.
+        keys: one a slot; consumed.
+        workers: whose problem each slot samples.
+        weights: of each slot: 1/M for Rennala, 1/(n M_i) for Malenia; 0 pads.
+        mesh: of `jaxnigt.parallel.mesh`; by default all devices of all processes.
+
+    Returns:
+        What `problem.estimate` returns for all slots, on every device, up to rounding.
+
+    Example:
+        >>> problem = jn.problems.tabular()
+        >>> keys = jax.random.split(jax.random.key(0), 6)
+        >>> theta = problem.init(jax.random.key(1))
+        >>> slots = jnp.zeros(6, jnp.int32), jnp.full(6, 1 / 6)
+        >>> one = problem.estimate(theta, keys, *slots).gradient["logits"]
+        >>> bool(jnp.allclose(aggregate(problem, theta, keys, *slots).gradient["logits"], one))
+        True
+    """
+    over = globals()["mesh"]() if mesh is None else mesh
+    everywhere = NamedSharding(over, PartitionSpec())
+
+    def shared(x: Any) -> Array:
+        """The same array on all devices of all processes."""
+        x = np.asarray(x)
+        return jax.make_array_from_callback(x.shape, everywhere, lambda index: x[index])
+
+    data, kind = jax.random.key_data(keys), str(jax.random.key_impl(keys))
+    arrays = jax.tree.map(shared, (params, data, workers, weights))
+    return _aggregate(problem, over, kind, *arrays)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1, 2))
+def _aggregate(
+    problem: Problem, over: Mesh, kind: str, params: Params, data: Array, workers: Array, weights: Array
+) -> Estimate:
+    keys = jax.random.wrap_key_data(data, impl=kind)
+    one_run = jax.tree.map(lambda x: x[None], (params, keys, workers, weights))
+    return jax.tree.map(lambda x: x[0], _estimates(problem, over, *one_run))
+
+
+def _estimates(
+    problem: Problem, over: Mesh, params: Params, keys: Array, workers: Array, weights: Array
+) -> Estimate:
+    """`problem.estimates` of slots [R, B] with B shared out, padded with weight 0."""
+    slots = keys.shape[1]
+    padding = -slots % over.size
+
+    def padded(x: Array) -> Array:
+        return jnp.concatenate([x, jnp.repeat(x[:, :1], padding, axis=1)], axis=1)
+
+    weights = jnp.concatenate([weights, jnp.zeros((len(weights), padding), weights.dtype)], axis=1)
+
+    def local(params: Params, keys: Array, workers: Array, weights: Array) -> Estimate:
+        own = problem.estimates(params, keys, workers, weights)
+        discounted, undiscounted = jax.lax.all_gather(
+            (own.discounted, own.undiscounted), AXIS, axis=1, tiled=True
+        )
+        observed = own.observed
+        if observed is not None:
+            observed = jax.vmap(problem.merge_observed)(jax.lax.all_gather(observed, AXIS, axis=1))
+        return Estimate(jax.lax.psum(own.gradient, AXIS), discounted, undiscounted, observed)
+
+    cut = PartitionSpec(None, AXIS)
+    everywhere = PartitionSpec()
+    # Physics makes arrays of its own, whose replication shard_map cannot know.
+    program = jax.shard_map(
+        local, mesh=over, in_specs=(everywhere, cut, cut, cut), out_specs=everywhere, check_vma=False
+    )
+    found = program(params, padded(keys), padded(workers), weights)
+    return found._replace(
+        discounted=found.discounted[:, :slots], undiscounted=found.undiscounted[:, :slots]
+    )
+
+
+class OverSlots(Problem):
+    """A problem whose estimates share their slots out over a mesh; see `over_slots`."""
+
+    def __init__(self, problem: Problem, over: Mesh):
+        self.problem, self.over, self.workers = problem, over, problem.workers
+
+    def init(self, key: Key[Array, ""]) -> Params:
+        """As the problem's own."""
+        return self.problem.init(key)
+
+    def estimate(
+        self,
+        params: Params,
+        keys: Key[Array, " B"],
+        workers: Int[Array, " B"],
+        weights: Float[Array, " B"],
+    ) -> Estimate:
+        """The problem's own, slots shared out."""
+        one_run = jax.tree.map(lambda x: x[None], (params, keys, workers, weights))
+        return jax.tree.map(lambda x: x[0], self.estimates(*one_run))
+
+    def estimates(
+        self,
+        params: Params,
+        keys: Key[Array, "R B"],
+        workers: Int[Array, "R B"],
+        weights: Float[Array, "R B"],
+    ) -> Estimate:
+        """Likewise of R runs."""
+        return _estimates(self.problem, self.over, params, keys, workers, weights)
+
+    def evaluate(self, params: Params, keys: Key[Array, " B"]) -> Evaluation:
+        """As the problem's own."""
+        return self.problem.evaluate(params, keys)
+
+    def observe(self, params: Params, estimate: Estimate) -> Params:
+        """As the problem's own."""
+        return self.problem.observe(params, estimate)
+
+    def dimension(self) -> int:
+        """As the problem's own."""
+        return self.problem.dimension()
+
+    def trajectory_bytes(self) -> int:
+        """As the problem's own."""
+        return self.problem.trajectory_bytes()
+
+
+@functools.lru_cache(maxsize=64)
+def over_slots(problem: Problem, over: Mesh) -> Problem:
+    """A problem for `jaxnigt.train` whose every round runs on all devices of a mesh.
+
+    The same arguments give the same object, so that programs compiled for it are found again.
+    """
+    return OverSlots(problem, over)

@@ -1,0 +1,98 @@
+"""Snapshots of a training that is under way, from which it goes on after it was stopped."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxnigt.errors import Stopped
+
+Tree = Any
+
+
+class Snapshots:
+    """Keeps the last snapshot of one training in a folder.
+
+    Args:
+        folder: of this training alone; made when it is needed.
+        every: seconds between snapshots.
+        stopping: asked at every safe point; where it answers True a snapshot is taken and `Stopped`
+            is raised.
+    """
+
+    def __init__(
+        self, folder: Path, *, every: float = 120.0, stopping: Callable[[], bool] = lambda: False
+    ):
+        self.folder, self.every, self.stopping = folder.absolute(), every, stopping
+        self._last = time.monotonic()
+
+    def restore(self, state: Tree) -> tuple[int, Tree, Tree] | None:
+        """Rounds done, the state and what was recorded; None where there is no usable snapshot.
+
+        Args:
+            state: one with the structure and shapes of what was saved.
+        """
+        steps = sorted((int(p.name) for p in self.folder.glob("*") if p.name.isdecimal()), reverse=True)
+        for step in steps:
+            try:
+                saved = self._read(step)
+                leaves, structure = jax.tree.flatten(state)
+                found = [saved["state"][str(i)] for i in range(len(saved["state"]))]
+                if [np.shape(x) for x in found] == [np.shape(x) for x in leaves]:
+                    return step, jax.tree.unflatten(structure, found), saved["records"]
+            except Exception as error:  # whatever is wrong with it, training can begin anew
+                logging.getLogger(__name__).warning("snapshot %s is of no use: %s", step, error)
+        return None
+
+    def offer(self, done: int, state: Tree, records: Callable[[], dict[str, np.ndarray]]) -> None:
+        """Take a snapshot if it is time; a safe point.
+
+        Args:
+            done: rounds.
+            state: what training goes on from.
+            records: called for what it has recorded.
+
+        Raises:
+            Stopped: it is to stop; the snapshot is there.
+        """
+        stop = self.stopping()
+        if stop or time.monotonic() - self._last >= self.every:
+            leaves = {str(i): np.asarray(x) for i, x in enumerate(jax.tree.leaves(state))}
+            self._write(done, {"state": leaves, "records": records()})
+            self._last = time.monotonic()
+        if stop:
+            raise Stopped(done)
+
+    def remove(self) -> None:
+        """Delete what is no longer needed."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _write(self, done: int, tree: Tree) -> None:
+        import orbax.checkpoint as ocp
+
+        with ocp.PyTreeCheckpointer() as checkpointer:
+            # Orbax writes beside it and renames, so that a snapshot is whole or not there.
+            checkpointer.save(self.folder / str(done), tree, force=True)
+        for other in self.folder.iterdir():
+            if other.name != str(done):
+                shutil.rmtree(other, ignore_errors=True)
+
+    def _read(self, step: int) -> Tree:
+        import orbax.checkpoint as ocp
+
+        with ocp.PyTreeCheckpointer() as checkpointer, warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            path = self.folder / str(step)
+            kinds = jax.tree.map(
+                lambda _: ocp.RestoreArgs(restore_type=np.ndarray),
+                checkpointer.metadata(path).item_metadata.tree,
+            )
+            return checkpointer.restore(path, restore_args=kinds)
