@@ -21,8 +21,11 @@ from jaxnigt.problems.base import Estimate, Evaluation, Params, Problem
 
 AXIS = "slots"
 
+Device = Any
+"""A `jax.Device`, a name that type checkers cannot use."""
 
-def mesh(devices: Sequence[jax.Device] | None = None) -> Mesh:
+
+def mesh(devices: Sequence[Device] | None = None) -> Mesh:
     """A mesh of one axis, "slots", over devices; by default all of them, in every process."""
     return Mesh(np.asarray(jax.devices() if devices is None else devices), (AXIS,))
 

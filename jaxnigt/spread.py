@@ -9,6 +9,8 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, PartitionSpec
 
+from jaxnigt.parallel import Device
+
 _NAME = "runs"
 
 
@@ -24,7 +26,7 @@ class Split(NamedTuple):
     mesh: Mesh
 
 
-def split(shape: Sequence[int], devices: Sequence[jax.Device]) -> Split | None:
+def split(shape: Sequence[int], devices: Sequence[Device]) -> Split | None:
     """The cut into equal parts that uses most devices; seeds before hyperparameters before profiles.
 
     Args:

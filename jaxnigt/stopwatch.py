@@ -27,10 +27,10 @@ class Compilations:
     def __init__(self) -> None:
         self.programs, self.seconds = 0, 0.0
 
-    def listen(self, event: str, duration: float, **_: Any) -> None:
+    def listen(self, event: str, duration_secs: float, **kwargs: str | int) -> None:
         """Take note of an event of jax.monitoring."""
         if event in _EVENTS:
-            self.seconds += duration
+            self.seconds += duration_secs
             self.programs += event == _EVENTS[-1]
 
 

@@ -51,7 +51,7 @@ def train(
     progress: Progress | None = None,
     keep_diverged: bool = False,
     snapshots: Snapshots | None = None,
-    devices: Sequence[jax.Device] | None = None,
+    devices: Sequence[parallel.Device] | None = None,
 ) -> Trace:
     """Train a method on a problem.
 
@@ -144,9 +144,9 @@ class Kept(NamedTuple):
     def of(cls, saved: dict[str, np.ndarray]) -> Kept:
         """What `saved` was made from."""
         record = Record(**{name: saved[f"record_{name}"] for name in Record._fields})
-        every = Evaluation(**{name: saved[f"evaluation_{name}"] for name in Evaluation._fields})
-        rows = range(len(every.objective))
-        return cls([record], [jax.tree.map(lambda x: x[i], every) for i in rows])  # noqa: B023
+        each = [saved[f"evaluation_{name}"] for name in Evaluation._fields]
+        rows = range(len(each[0]))
+        return cls([record], [Evaluation(*(values[i] for values in each)) for i in rows])
 
 
 def _seeds(seeds: int | Sequence[int]) -> tuple[int, ...]:
@@ -157,7 +157,7 @@ def _seeds(seeds: int | Sequence[int]) -> tuple[int, ...]:
     return tuple(range(whole("seeds", seeds)))
 
 
-def _use(program: RoundProgram | ArrivalProgram, devices: Sequence[jax.Device], seeds: int) -> None:
+def _use(program: RoundProgram | ArrivalProgram, devices: Sequence[parallel.Device], seeds: int) -> None:
     """Spread runs over devices, or the slots of rounds where runs cannot be."""
     shape = len(program.samples), len(next(iter(program.leaves.values()))), seeds
     program.split = spread.split(shape, devices)
@@ -228,7 +228,7 @@ def _check_finite(record: Record, first: int, method: Method, seeds: Sequence[in
     With `keep` only where no run is left that is finite at its end.
     """
     steps = (record.gradient_norm, record.direction_norm, record.batch_discounted)
-    bad = ~np.isfinite(np.stack(steps)).all(axis=0)
+    bad = np.asarray(~np.isfinite(np.stack(steps)).all(axis=0))
     if bad.any() and not (keep and not bad[-1].all()):
         k, _, run, seed = (int(i[0]) for i in np.nonzero(bad))
         values = {name: float(leaf[run]) for name, leaf in method.leaves().items()}

@@ -74,7 +74,8 @@ class ArrivalProgram:
         seeds: int,
     ):
         assert isinstance(method.collection, Asynchronous)
-        self.split, self.stopwatch = None, Stopwatch()
+        self.split: spread.Split | None = None
+        self.stopwatch = Stopwatch()
         if profile is None:
             raise InputError(f"profile: {method.name} trains along a schedule, so a Profile is needed.")
         self.problem, self.method = problem, method

@@ -61,7 +61,8 @@ class RoundProgram:
         comm_model: str,
     ):
         assert isinstance(method.collection, Collection)
-        self.split, self.stopwatch = None, Stopwatch()
+        self.split: spread.Split | None = None
+        self.stopwatch = Stopwatch()
         self.problem, self.method, self.collection = problem, method, method.collection
         self.rule, self.leaves = (method.update, method.eval_params), method.leaves()
         self.iterations, self.eval_every = iterations, eval_every

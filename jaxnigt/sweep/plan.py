@@ -309,21 +309,18 @@ def split(unit: Unit, problem: Problem, method: Method, budget: int) -> list[Uni
     Raises:
         InputError: a single run is too large.
     """
-
-    def parted(profiles: int, seeds: int, stepsizes: int) -> Unit:
-        """The first part; the others are as large."""
-        return _parts(unit, profiles, seeds, stepsizes)[0]
-
     counts = [1, 1, 1]
     sizes = (
         len(unit.batch.labels) if unit.batch else 1,
         len(unit.seeds),
         len(unit.method["stepsize"]),
     )
+    needed = 0
     for axis, size in enumerate(sizes):
         for parts in (k for k in range(1, size + 1) if size % k == 0):
             counts[axis] = parts
-            needed = memory.unit_bytes(problem, method, parted(*counts))
+            # All parts are as large as the first.
+            needed = memory.unit_bytes(problem, method, _parts(unit, *counts)[0])
             if needed <= budget:
                 found = _parts(unit, *counts)
                 if len(found) == 1:

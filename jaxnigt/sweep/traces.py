@@ -143,7 +143,7 @@ def without_params(dataset: xr.Dataset) -> xr.Dataset:
 
 def diverged(dataset: xr.Dataset) -> list[str]:
     """One line for each run whose numbers stopped being finite."""
-    bad = ~np.isfinite(dataset["gradient_norm"])
+    bad = dataset["gradient_norm"].isnull() | np.isinf(dataset["gradient_norm"])
     lines = []
     dims = bad.dims[:-1]
     for index in np.argwhere(bad.any("round").values):

@@ -10,6 +10,7 @@ import jax
 import platformdirs
 import xarray as xr
 
+from jaxnigt.parallel import Device
 from jaxnigt.snapshots import Snapshots
 from jaxnigt.sweep import build
 from jaxnigt.sweep.plan import Unit
@@ -24,7 +25,7 @@ def compute(
     every: float = 120.0,
     stopping: Callable[[], bool] = lambda: False,
     progress: Progress | None = None,
-    devices: Sequence[jax.Device] | None = None,
+    devices: Sequence[Device] | None = None,
 ) -> xr.Dataset:
     """Train a unit.
 
