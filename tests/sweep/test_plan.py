@@ -1,0 +1,214 @@
+"""Plans: units with keys of their content, shared where they can be, and as large as memory allows."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+import jaxnigt as jn
+from jaxnigt.sweep import build, memory, plan, spec, version
+
+DATA = {
+    "name": "small",
+    "workers": 4,
+    "problem": {"kind": "tabular", "horizon": 5},
+    "training": {"seeds": 4, "eval_every": 10},
+    "methods": [
+        {"name": "rennala_nigt", "batch": 8, "iterations": 20, "stepsize": [0.01, 0.02, 0.04]},
+        {"name": "afedpg", "iterations": 20, "stepsize": [0.01, 0.02]},
+    ],
+    "profiles": [
+        {"label": "law", "family": "power_law", "exponent": [0.0, 0.5, 1.0, 1.5]},
+        {"label": "random", "family": "equal", "noise": "exponential"},
+    ],
+}
+
+
+def panels(budget=None, **changes):
+    return plan.panels(spec.parse({**DATA, **changes}), budget)
+
+
+def keys(found):
+    return {unit.key for unit in plan.unique_units(found)}
+
+
+def test_one_training_serves_all_profiles_and_one_program_all_schedules_of_a_kind():
+    (panel,) = panels()
+    replayed, scheduled = panel.methods
+    assert [unit.batch for unit in replayed.units] == [None]
+    assert [unit.runs for unit in replayed.units] == [3 * 4]
+    assert [unit.batch.labels for unit in scheduled.units] == [
+        tuple(f"law,exponent={p}" for p in ("0", "0.5", "1", "1.5")),
+        ("random",),
+    ]
+
+
+@pytest.mark.parametrize("parts", [2, 4, 8, 10])
+def test_units_are_cut_into_equal_parts_that_fit_the_budget(parts):
+    (whole,) = panels()
+    largest = max(unit.bytes for method in whole.methods for unit in method.units)
+    (cut,) = panels(largest // parts)
+    for method in cut.methods:
+        shapes = {}
+        for unit in method.units:
+            assert unit.bytes <= largest // parts
+            labels = unit.batch.labels if unit.batch else ()
+            shape = len(labels), len(unit.seeds), len(unit.method["stepsize"])
+            shapes.setdefault(bool(labels) and labels[0].split(",")[0], set()).add(shape)
+        assert all(len(shape) == 1 for shape in shapes.values())
+    for before, after in zip(whole.methods, cut.methods, strict=True):
+        assert sum(unit.runs for unit in before.units) == sum(unit.runs for unit in after.units)
+        assert len({unit.key for unit in after.units}) == len(after.units)
+
+
+def test_a_run_that_does_not_fit_is_refused():
+    with pytest.raises(
+        jn.InputError, match="memory: rennala_nigt.* needs .* for a single run, the budget"
+    ):
+        panels(1000)
+
+
+def test_keys_are_of_the_content_and_of_nothing_else():
+    before = keys(panels())
+    assert keys(panels(name="other", description="words", figure=False)) == before
+    assert keys(panels(comm_model=["allreduce", "server"])) == before  # both are "parallel" for AFedPG
+    renamed = [{**DATA["methods"][0], "label": "mine"}, DATA["methods"][1]]
+    assert keys(panels(methods=renamed)) == before
+    more = [{**DATA["methods"][0], "batch": [8, 16]}, DATA["methods"][1]]
+    assert keys(panels(methods=more)) > before
+    for change in (
+        {"training": {"seeds": 4, "eval_every": 5}},
+        {"training": {"seeds": 4, "eval_every": 10, "key": 1}},
+        {"problem": {"kind": "tabular", "horizon": 6}},
+    ):
+        assert not keys(panels(**change)) & before
+    other = {"label": "random", "family": "equal", "compute": 2.0, "noise": "exponential"}
+    assert len(keys(panels(profiles=[DATA["profiles"][0], other])) & before) == 2
+    assert len(keys(panels(comm_model="serial")) & before) == 1
+
+
+def test_panels_share_what_does_not_depend_on_the_number_of_workers():
+    method = {"iterations": 20, "stepsize": 0.01}
+    methods = [{"name": "rennala_nigt", **method}, {"name": "synchronous_nigt", **method}]
+    found = panels(workers=[4, 8], methods=methods)
+    assert [panel.label for panel in found] == ["workers=4", "workers=8"]
+    assert len(plan.unique_units(found)) == 3
+
+
+def test_the_version_follows_the_code_but_not_its_words(tmp_path, monkeypatch):
+    path = tmp_path / "module.py"
+    monkeypatch.setattr(version, "_PACKAGE", tmp_path)
+    digests = []
+    for text in ('"""One."""\nx = 1\n', '"""Two."""\n\n# why\nx = 1  # because\n', "x = 2\n"):
+        path.write_text(text)
+        digests.append(version.code_version.__wrapped__())
+    assert digests[0] == digests[1] != digests[2]
+
+
+def test_every_profile_family_and_noise_can_be_named():
+    tables = [
+        {"family": "linear", "comm": 0.5},
+        {"family": "lognormal", "sigma": [0.5, 1.0], "seed": 3},
+        {"family": "decreasing", "times": 2},
+        {"family": "outages", "until": 50.0},
+        {"family": "stragglers", "count": [1, 2], "noise": [{"name": "gamma", "shape": 2.0}]},
+        {
+            "family": "equal",
+            "noise": [{"name": "pareto", "alpha": 1.5}, {"name": "lognormal", "sigma": 1.0}],
+        },
+    ]
+    tables = [{"label": f"p{i}", **table} for i, table in enumerate(tables)]
+    (panel,) = panels(profiles=tables)
+    labels = [label for batch in panel.batches for label in batch.labels]
+    assert len(labels) == len(set(labels)) == 9
+    noises = {str(batch.profile.noise) for batch in panel.batches}
+    assert len(noises) == 4
+    for batch in panel.batches:
+        assert batch.profile.shape == (len(batch.labels),)
+
+
+@pytest.mark.parametrize(
+    ("table", "words"),
+    [
+        (
+            {"family": "equal", "noise": "gauss"},
+            "profiles.0.noise: got 'gauss', allowed are exponential",
+        ),
+        ({"family": "equal", "noise": {"name": "pareto"}}, "profiles.0.noise.pareto: .*alpha"),
+        ({"family": "linear", "compute": 1.0}, "profiles.0.compute: family 'linear' allows comm, noise"),
+    ],
+)
+def test_bad_profiles(table, words):
+    with pytest.raises(jn.InputError, match=words):
+        panels(profiles=[{"label": "p", **table}])
+
+
+@pytest.mark.parametrize(
+    ("table", "words"),
+    [
+        ({"name": "afedpg", "batch": 4}, "methods.0.batch: afedpg has none, allowed are lookahead"),
+        ({"name": "rennala_pg", "momentum": 0.5}, "methods.0.momentum: rennala_pg has none"),
+        ({"name": "synchronous_nigt", "batch": 5}, "methods.0.batch: got 5, synchronous_nigt takes one"),
+        ({"name": "n_pg_igt"}, "methods.0.name: n_pg_igt has one worker, workers = 4"),
+    ],
+)
+def test_bad_methods(table, words):
+    with pytest.raises(jn.InputError, match=words):
+        panels(methods=[{"iterations": 20, **table}])
+
+
+@pytest.mark.parametrize(
+    ("problem", "words"),
+    [
+        ({"kind": "tabular", "backend": "mjx"}, "problem.backend: kind 'tabular' allows states"),
+        (
+            {"environment": "hopper", "heterogeneity": 0.5},
+            "problem.heterogeneity: an environment allows a",
+        ),
+        (
+            {"heterogeneity": {"kind": "flipped", "gravity": 1.0}},
+            "problem.heterogeneity.gravity: kind 'flipped' allows signs, indicator",
+        ),
+        (
+            {"environment": "line", "heterogeneity": {"kind": "flipped", "signs": [1, -1]}},
+            "problem.heterogeneity: it has 2 workers, workers = 4 is needed",
+        ),
+    ],
+)
+def test_bad_problems(problem, words):
+    with pytest.raises(jn.InputError, match=words):
+        panels(problem=problem)
+
+
+def test_workers_of_their_own_make_rennala_follow_the_clock():
+    (panel,) = panels(problem={"kind": "tabular", "own": True, "heterogeneity": 0.5})
+    assert all(method.scheduled for method in panel.methods)
+
+
+def test_environments_with_their_heterogeneity():
+    tables = [
+        {"kind": "flipped", "signs": [1, -1, 1, -1]},
+        {"kind": "physical", "attributes": {"lifetime": [2.0, 2.0, 2.0, 2.0]}},
+    ]
+    found = panels(problem={"environment": "line", "horizon": 2, "heterogeneity": tables})
+    assert len(found) == 2
+    for panel in found:
+        assert build.problem(panel.problem, 4).workers == 4
+
+
+def test_memory_sizes_are_read_and_shown():
+    assert memory.parse("4GiB") == 4 * 2**30
+    assert memory.parse("1.5 m") == int(1.5 * 2**20)
+    assert memory.shown(3 * 2**20) == "3 MiB"
+    for text in ("lots", "-1GiB", "0", "5 parsecs"):
+        with pytest.raises(jn.InputError, match="memory: got"):
+            memory.parse(text)
+
+
+def test_estimates_of_memory_grow_with_what_is_held():
+    (panel,) = panels()
+    unit = panel.methods[0].units[0]
+    problem, method = build.problem(unit.problem, 4), build.method(unit.method, 4)
+    one = memory.unit_bytes(problem, method, unit)
+    twice = dataclasses.replace(unit, seeds=tuple(range(8)))
+    np.testing.assert_allclose(memory.unit_bytes(problem, method, twice), 2 * one)

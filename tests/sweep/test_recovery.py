@@ -1,0 +1,286 @@
+"""What goes wrong while a sweep runs: each gives its message, and nothing that was computed is lost."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from jaxnigt import cli
+from jaxnigt.sweep import files, local, work
+from tests.sweep.running import DEFINITION, same, start, sweep, wait_for
+
+
+@pytest.fixture(scope="module")
+def definition(tmp_path_factory):
+    path = tmp_path_factory.mktemp("definition") / "small.toml"
+    path.write_text(DEFINITION)
+    return path
+
+
+@pytest.fixture(scope="module")
+def undisturbed(definition, tmp_path_factory):
+    """A sweep that nothing happened to."""
+    out = tmp_path_factory.mktemp("undisturbed") / "out"
+    status, output = sweep(definition, out)
+    assert status == 0, output
+    return out
+
+
+def units(out):
+    """Finished units, and when each was written."""
+    return {path.name: path.stat().st_mtime_ns for path in (out / "units").glob("*.nc")}
+
+
+def here(capsys, monkeypatch, *arguments):
+    """Exit status and output of `jaxnigt ...` in this process."""
+    monkeypatch.setattr(sys, "argv", ["jaxnigt", *map(str, arguments)])
+    with pytest.raises(SystemExit) as stopped:
+        cli.main()
+    captured = capsys.readouterr()
+    return stopped.value.code or 0, captured.out + captured.err
+
+
+@pytest.mark.slow
+def test_ten_kills_in_a_row_lose_nothing_and_compute_no_unit_twice(definition, undisturbed, tmp_path):
+    out, moments = tmp_path / "out", random.Random(0)
+    finished, snapshots = {}, 0
+    for _ in range(10):
+        process = start(definition, out, "--snapshot-every", 0.05)
+        wait_for((out / ".owner.json").exists, process)
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.communicate(timeout=moments.uniform(0.5, 4.0))
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        (out / ".owner.json").unlink(missing_ok=True)
+        now = units(out)
+        assert finished.items() <= now.items(), "a finished unit was written again"
+        finished = now
+        snapshots += len(list((out / "snapshots").glob("*/*")))
+    assert snapshots, "no kill came in the middle of a training that had a snapshot"
+    assert len(finished) < len(units(undisturbed)), "the kills came too late to disturb anything"
+    status, output = sweep(definition, out)
+    assert status == 0, output
+    assert finished.items() <= units(out).items()
+    assert output.count("reused") == len(finished)
+    assert units(out).keys() == units(undisturbed).keys()
+    assert same(undisturbed, out)
+    assert not list((out / "snapshots").iterdir())
+
+
+def test_an_interrupt_stops_at_a_safe_point_and_says_how_to_go_on(definition, undisturbed, tmp_path):
+    out = tmp_path / "out"
+    process = start(definition, out)
+    wait_for(lambda: (out / "plan.json").exists(), process)
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 130, output
+    assert "stopping at the next safe point; press Ctrl-C again to stop at once" in output
+    assert f"units done in {out}, the same command goes on from there" in output.replace("\n", " ")
+    status, output = sweep(definition, out)
+    assert status == 0, output
+    assert same(undisturbed, out)
+
+
+def test_a_second_interrupt_stops_at_once(definition, tmp_path):
+    out = tmp_path / "out"
+    # Rounds enough that no safe point comes soon.
+    process = start(
+        definition, out, "--set", "training.eval_every=200000", "--set", "methods.*.iterations=200000"
+    )
+    wait_for(lambda: any(path.read_text() for path in (out / "logs").glob("*.log")), process)
+    process.send_signal(signal.SIGINT)
+    wait_for(lambda: "safe point" in next((out / "logs").glob("*.log")).read_text(), process)
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 130, output
+    assert "stopped at once" in output
+    assert not files.in_use(out)
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (lambda path: os.truncate(path, path.stat().st_size // 2), "its checksum does not match"),
+        (lambda path: _flip(path), "its checksum does not match"),
+        (lambda path: path.with_name(path.name + ".sha256").unlink(), "its checksum is missing"),
+    ],
+    ids=["truncated", "flipped", "unchecked"],
+)
+def test_a_damaged_unit_is_named_and_computed_again(
+    definition, undisturbed, tmp_path, capsys, monkeypatch, damage, words
+):
+    out = _copy(undisturbed, tmp_path / "out")
+    victim = sorted((out / "units").glob("*.nc"))[0]
+    damage(victim)
+    status, output = here(capsys, monkeypatch, "status", out)
+    assert f"damaged: {words}" in " ".join(output.split())
+    status, output = here(capsys, monkeypatch, "sweep", definition, "--out", out)
+    assert status == 0
+    assert f"{victim} is damaged, {words}; it is computed again" in output
+    assert output.count("reused") == len(units(out)) - 1
+    assert same(undisturbed, out)
+
+
+def _flip(path):
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+def _copy(folder, to):
+    subprocess.run(["cp", "-r", "--preserve=timestamps", folder, to], check=True)
+    return to
+
+
+def test_a_disk_that_fills_up_is_reported_for_its_unit_and_the_others_go_on(
+    definition, undisturbed, tmp_path, capsys, monkeypatch
+):
+    out, write, full = tmp_path / "out", files.write, []
+
+    def filling(data, path, **options):
+        if path.name.startswith("afedpg"):
+            full.append(path)
+            raise OSError(28, "No space left on device")
+        write(data, path, **options)
+
+    monkeypatch.setattr(files, "write", filling)
+    status, output = here(capsys, monkeypatch, "sweep", definition, "--out", out)
+    assert status == 1
+    assert full
+    for path in full:
+        assert f"{path} cannot be written (No space left on device)" in output
+    assert same(undisturbed, out)  # what could not be stored is in the data set all the same
+    monkeypatch.setattr(files, "write", write)
+    status, output = here(capsys, monkeypatch, "sweep", definition, "--out", out)
+    assert status == 0
+    assert output.count("reused") == len(units(undisturbed)) - len(full)
+    assert same(undisturbed, out)
+
+
+@pytest.mark.skipif(not os.access("/dev/full", os.W_OK), reason="no /dev/full here")
+def test_a_real_full_device_leaves_no_half_file(tmp_path):
+    path = tmp_path / "note.txt"
+    (tmp_path / f".note.txt.{os.getpid()}").symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left"):
+        files.write_text(path, "x" * 100_000)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_unit_that_raises_is_named_and_the_others_go_on(
+    definition, undisturbed, tmp_path, capsys, monkeypatch
+):
+    out, compute = tmp_path / "out", work.compute
+
+    def raising(unit, **options):
+        if unit.label.startswith("malenia"):
+            raise RuntimeError("the cable was pulled")
+        return compute(unit, **options)
+
+    monkeypatch.setattr(local.work, "compute", raising)
+    status, output = here(capsys, monkeypatch, "sweep", definition, "--out", out)
+    assert status == 1
+    assert "failed: malenia_nigt: RuntimeError: the cable was pulled" in output
+    log = next((out / "logs").glob("*.log")).read_text()
+    assert "Traceback" in log
+    _, output = here(capsys, monkeypatch, "status", out)
+    assert "failed: malenia_nigt: RuntimeError: the cable was pulled" in " ".join(output.split())
+    monkeypatch.setattr(local.work, "compute", compute)
+    status, output = here(capsys, monkeypatch, "sweep", definition, "--out", out)
+    assert status == 0
+    assert same(undisturbed, out)
+    assert not list((out / "failures").iterdir())
+
+
+def test_two_runs_in_one_folder_do_not_meet(definition, undisturbed, tmp_path, capsys, monkeypatch):
+    out = _copy(undisturbed, tmp_path / "out")
+    before = units(out)
+    with files.locked(out):
+        status, output = sweep(definition, out)
+    assert status == 2
+    assert output.startswith(f"error: out: {out} is in use by process {os.getpid()} on ")
+    assert output.count("\n") == 1
+    assert units(out) == before
+    assert here(capsys, monkeypatch, "sweep", definition, "--out", out)[0] == 0
+
+
+def test_a_read_only_folder_is_refused(definition, tmp_path, capsys, monkeypatch):
+    place = tmp_path / "place"
+    place.mkdir(mode=0o500)
+    if os.access(place, os.W_OK):  # root may write anywhere, but not where there is no disk at all
+        place = "/proc"
+    status, output = here(capsys, monkeypatch, "sweep", definition, "--out", f"{place}/out")
+    assert status == 2
+    assert output.startswith(f"error: out: {place}/out cannot be written to (")
+    assert output.count("\n") == 1
+
+
+def test_an_edited_definition_computes_only_what_changed(
+    definition, undisturbed, tmp_path, capsys, monkeypatch
+):
+    out = _copy(undisturbed, tmp_path / "out")
+    before = units(out)
+    arguments = ("sweep", definition, "--out", out, "--set", "methods.malenia_nigt.iterations=500")
+    _, output = here(capsys, monkeypatch, *arguments, "--dry-run")
+    assert f"{len(before)} units, 3 of them done" not in output
+    status, output = here(capsys, monkeypatch, *arguments)
+    assert status == 0
+    changed = [name for name in before if name.startswith("malenia")]
+    assert output.count("reused") == len(before) - len(changed)
+    assert before.items() <= units(out).items()
+    assert here(capsys, monkeypatch, "sweep", definition, "--out", out)[0] == 0
+    assert same(undisturbed, out)
+
+
+def test_snapshots_go_on_from_where_they_were_taken(tmp_path):
+    """Bit by bit, for rounds and for arrivals, though the training was stopped after every evaluation."""
+    import numpy as np
+
+    import jaxnigt as jn
+
+    problem = jn.problems.tabular(horizon=5, workers=3)
+    profile = jn.profiles.power_law(3, [0.0, 1.0])
+    for method in (jn.methods.malenia_nigt(6, stepsize=[0.01, 0.1]), jn.methods.afedpg()):
+        arguments = {"iterations": 40, "seeds": 2, "profile": profile, "eval_every": 8}
+        whole = jn.train(problem, method, **arguments)
+        folder = tmp_path / method.name
+        stops = 0
+        while True:
+            kept = jn.Snapshots(folder, stopping=lambda: True)
+            try:
+                parted = jn.train(problem, method, **arguments, snapshots=kept)
+            except jn.Stopped as stopped:
+                stops += 1
+                assert stopped.done == min(8 * stops, 40)
+                if stopped.done == 40:
+                    parted = jn.train(problem, method, **arguments, snapshots=jn.Snapshots(folder))
+                    break
+        assert stops == 5
+        for name in ("objective", "gradient_norm", "worker_objective", "direction_norm"):
+            np.testing.assert_array_equal(getattr(whole, name), getattr(parted, name))
+        for one, other in zip(*map(_leaves, (whole.params, parted.params)), strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+def _leaves(tree):
+    import jax
+
+    return jax.tree.leaves(tree)
+
+
+def test_a_snapshot_of_no_use_is_passed_over(tmp_path):
+    import jax.numpy as jnp
+
+    import jaxnigt as jn
+
+    kept = jn.Snapshots(tmp_path / "s", every=0.0)
+    state = {"x": jnp.arange(3.0)}
+    kept.offer(7, state, lambda: {"r": jnp.ones(2)})
+    assert kept.restore(state)[0] == 7
+    assert kept.restore({"x": jnp.arange(4.0)}) is None
+    for path in (tmp_path / "s" / "7").rglob("*"):
+        if path.is_file():
+            path.write_bytes(b"")
+    assert kept.restore(state) is None
