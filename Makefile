@@ -34,7 +34,10 @@ figures: $(STAMP) ## draw the figures again from results/$(SWEEP)
 
 notebooks: $(STAMP) ## run the bound-check notebooks in theory/
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[notebooks]"
-	$(BIN)/python -m pytest -p no:cacheprovider --nbmake --overwrite theory
+	$(BIN)/python -m pytest -p no:cacheprovider --nbmake --overwrite --durations=0 theory
+	@# Execution leaves times in the metadata of every cell.
+	$(BIN)/jupyter nbconvert --log-level=ERROR --to notebook --inplace theory/*.ipynb \
+	  --ClearMetadataPreprocessor.enabled=True --ClearMetadataPreprocessor.preserve_nb_metadata_mask=kernelspec
 
 bench: $(STAMP) ## time jaxnigt against what one would write without it; BENCH=name picks one
 	@for b in $(or $(BENCH),$(basename $(notdir $(wildcard benchmarks/[a-z]*.py)))); do \

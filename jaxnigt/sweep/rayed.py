@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,6 +17,7 @@ from jaxnigt.sweep.plan import Unit
 
 _RETRIES = 5
 _WAIT = 0.5
+_ANSWER = 5.0
 
 
 class Cluster(NamedTuple):
@@ -73,11 +75,26 @@ def _connected(cluster: Cluster) -> Any:
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
     if cluster.address is None:
         options |= {"_node_ip_address": "127.0.0.1", "include_dashboard": False}
+    else:
+        _check_reachable(cluster.address)
     try:
         ray.init(cluster.address, **options)
     except ConnectionError as error:
         raise InputError(f"ray-address: got {cluster.address!r}, {error}.") from None
     return ray
+
+
+def _check_reachable(address: str) -> None:
+    """Raise InputError where nobody answers; Ray itself goes on asking for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host or not port.isdecimal():
+        if address == "auto":
+            return
+        raise InputError(f"ray-address: got {address!r}, host:port, ray://host:port or auto is allowed.")
+    try:
+        socket.create_connection((host, int(port)), timeout=_ANSWER).close()
+    except OSError as error:
+        raise InputError(f"ray-address: got {address!r}, nobody answers there ({error}).") from None
 
 
 def _result(ray: Any, reference: Any) -> xr.Dataset | BaseException:

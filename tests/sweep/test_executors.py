@@ -1,0 +1,165 @@
+"""Where units run, how often programs are compiled, and how much memory they take."""
+
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import psutil
+import pytest
+
+import jaxnigt as jn
+from jaxnigt import cli, training_arrivals, training_rounds
+from jaxnigt.stopwatch import compilations
+from tests.sweep.running import DEFINITION, same, sweep
+
+
+@pytest.fixture(scope="module")
+def definition(tmp_path_factory):
+    path = tmp_path_factory.mktemp("definition") / "small.toml"
+    path.write_text(DEFINITION)
+    return path
+
+
+def here(capsys, monkeypatch, *arguments):
+    monkeypatch.setattr(sys, "argv", ["jaxnigt", *map(str, arguments)])
+    with pytest.raises(SystemExit) as stopped:
+        cli.main()
+    captured = capsys.readouterr()
+    return stopped.value.code or 0, captured.out + captured.err
+
+
+@pytest.mark.slow
+def test_a_ray_cluster_that_loses_a_worker_ends_with_the_same_data(definition, tmp_path):
+    killed = []
+
+    def kill_one(out):
+        """The first process of Ray that is training, once it has left a snapshot."""
+        end = time.monotonic() + 240
+        while not killed and time.monotonic() < end:
+            time.sleep(0.05)
+            if not any((out / "snapshots").glob("*/*")):
+                continue
+            for process in psutil.process_iter(["cmdline"]):
+                if "ray::_compute" in " ".join(process.info["cmdline"] or []):
+                    process.send_signal(signal.SIGKILL)
+                    killed.append(process.pid)
+                    return
+
+    status, output = sweep(definition, tmp_path / "local")
+    assert status == 0, output
+    out = tmp_path / "ray"
+    killer = threading.Thread(target=kill_one, args=(out,))
+    killer.start()
+    arguments = ("--executor", "ray", "--unit-cpus", 1, "--snapshot-every", 0.05)
+    status, output = sweep(definition, out, *arguments, RAY_USAGE_STATS_ENABLED="0")
+    killer.join()
+    assert status == 0, output
+    assert killed, "no worker was there to be killed"
+    assert same(tmp_path / "local", out)
+
+
+def test_a_cluster_that_is_not_there_is_one_sentence(definition, tmp_path):
+    arguments = ("--executor", "ray", "--ray-address", "127.0.0.1:1")
+    status, output = sweep(definition, tmp_path / "out", *arguments)
+    assert status == 2, output
+    assert re.search("error: ray-address: got '127.0.0.1:1', nobody answers there", output), output
+
+
+def test_an_unknown_executor(definition, tmp_path, capsys, monkeypatch):
+    arguments = ("sweep", definition, "--out", tmp_path / "out", "--executor", "slurm")
+    status, output = here(capsys, monkeypatch, *arguments)
+    assert (status, output) == (2, "error: executor: got 'slurm', allowed are local, ray.\n")
+
+
+def test_64_units_of_two_shapes_compile_two_programs(tmp_path, capsys, monkeypatch):
+    path = tmp_path / "many.toml"
+    path.write_text("""
+name = "many"
+workers = 4
+figure = false
+problem = { kind = "tabular", horizon = 3 }
+training = { seeds = 32, eval_every = 5 }
+methods = [
+  { name = "rennala_nigt", batch = 8, iterations = 10, stepsize = 0.01 },
+  { name = "rennala_nigt", label = "half", batch = 4, iterations = 20, stepsize = 0.02 },
+]
+profiles = [{ label = "equal", family = "equal" }]
+""")
+    for program in (training_rounds.advance, training_arrivals.advance):
+        program.clear_cache()
+    before = compilations().programs
+    arguments = ("sweep", path, "--out", tmp_path / "out", "--memory", "0.3MiB")
+    status, output = here(capsys, monkeypatch, *arguments, "--dry-run")
+    assert "64 units, 0 of them done" in output, output
+    status, output = here(capsys, monkeypatch, *arguments)
+    assert status == 0, output
+    assert output.count(": wrote ") == 64
+    assert training_rounds.advance._cache_size() == 2
+    # Programs, initial points and evaluations of two shapes, the clock's, and small change.
+    assert compilations().programs - before < 64
+    assert re.search(r"in compiled programs, \S+ compiling them, \S+ elsewhere", output)
+    data = jn.load(tmp_path / "out")["methods/half"].to_dataset()
+    assert data.sizes["seed"] == 32
+    assert not data["objective"].isnull().any()
+
+
+def test_units_cut_for_memory_give_the_same_data(definition, tmp_path, capsys, monkeypatch):
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    arguments = ("sweep", definition, "--set", "methods.*.iterations=100")
+    assert here(capsys, monkeypatch, *arguments, "--out", whole)[0] == 0
+    status, output = here(capsys, monkeypatch, *arguments, "--out", cut, "--memory", "1MiB")
+    assert status == 0, output
+    one, other = jn.load(whole), jn.load(cut)
+    for label, group in one["methods"].children.items():
+        for name in ("objective", "time"):
+            parts = other[f"methods/{label}"][name]
+            assert abs(group[name] - parts).max() < 1e-3 * abs(group[name]).max(), (label, name)
+
+
+def peak(path, out, *arguments):
+    """Largest memory of a sweep in a process of its own, bytes."""
+    code = (
+        "import resource, sys; from jaxnigt import cli\n"
+        "try: cli.main()\n"
+        "except SystemExit as stopped: assert not stopped.code, stopped.code\n"
+        "print('PEAK', resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)"
+    )
+    command = [sys.executable, "-c", code, "sweep", path, "--out", out, *arguments]
+    done = subprocess.run([str(x) for x in command], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return int(re.search(r"PEAK (\d+)", done.stdout)[1])
+
+
+@pytest.mark.slow
+def test_peak_memory_stays_within_its_budget(tmp_path):
+    path = tmp_path / "wide.toml"
+    path.write_text("""
+name = "wide"
+workers = 4
+figure = false
+problem = { environment = "reacher", backend = "spring", horizon = 100 }
+training = { seeds = SEEDS, eval_every = 2, eval_batch = 64 }
+methods = [{ name = "rennala_nigt", batch = 64, iterations = 2, stepsize = 0.01 }]
+profiles = [{ label = "equal", family = "equal" }]
+""")
+    wide = tmp_path / "all.toml"
+    wide.write_text(path.read_text().replace("SEEDS", "96"))
+    path.write_text(path.read_text().replace("SEEDS", "1"))
+    bare = peak(path, tmp_path / "one")
+    budget = 512 * 2**20
+    unbounded = peak(wide, tmp_path / "unbounded") - bare
+    bounded = peak(wide, tmp_path / "bounded", "--memory", "512MiB") - bare
+    print(f"\nbeyond one run [MiB]: {unbounded / 2**20:.0f} without, {bounded / 2**20:.0f} of 512")
+    assert unbounded > budget
+    assert bounded <= budget
+
+
+def test_scalars_for_tensorboard(definition, tmp_path, capsys, monkeypatch):
+    arguments = ("sweep", definition, "--out", tmp_path / "out", "--set", "methods.*.iterations=100")
+    status, _ = here(capsys, monkeypatch, *arguments, "--tensorboard")
+    assert status == 0
+    written = list((tmp_path / "out" / "tensorboard").glob("*/events.out*"))
+    assert len(written) == len(list((tmp_path / "out" / "units").glob("*.nc")))
