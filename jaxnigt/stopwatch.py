@@ -26,12 +26,19 @@ class Compilations:
 
     def __init__(self) -> None:
         self.programs, self.seconds = 0, 0.0
+        self._spans: list[tuple[float, float]] = []
 
     def listen(self, event: str, duration_secs: float, **kwargs: str | int) -> None:
         """Take note of an event of jax.monitoring."""
-        if event in _EVENTS:
-            self.seconds += duration_secs
-            self.programs += event == _EVENTS[-1]
+        if event not in _EVENTS:
+            return
+        self.programs += event == _EVENTS[-1]
+        start = time.perf_counter() - duration_secs
+        # Tracing a program holds the tracing of those that it calls, which was reported before.
+        while self._spans and self._spans[-1][0] >= start:
+            self.seconds -= self._spans.pop()[1]
+        self._spans.append((start, duration_secs))
+        self.seconds += duration_secs
 
 
 @functools.cache

@@ -2,14 +2,29 @@
 
 import functools
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
 
 import jaxnigt as jn
+from jaxnigt.sweep import plan, spec
 
 README = Path(__file__).parents[1] / "README.md"
 BLOCKS = re.findall(r"^```python\n(.*?)^```", README.read_text(), re.DOTALL | re.MULTILINE)
+
+
+DEFINITIONS = re.findall(r"^```toml\n(.*?)^```", README.read_text(), re.DOTALL | re.MULTILINE)
+
+
+@pytest.mark.loose
+def test_the_definition_shown_makes_a_plan():
+    (text,) = (text for text in DEFINITIONS if "[[methods]]" in text)
+    found = plan.panels(spec.parse({"name": "readme", **tomllib.loads(text)}))
+    assert len(found) == 4  # two environments, two numbers of workers
+    assert [len(panel.methods) for panel in found] == [2] * 4
+    assert sum(len(batch.labels) for batch in found[0].batches) == 18
+    assert len(plan.unique_units(found)) == 4  # workers share what does not depend on them
 
 
 @pytest.mark.loose

@@ -1,4 +1,4 @@
-"""Definitions that rest on one another, come in sizes, hold lists and ranges, and are changed from outside."""
+"""Definitions: one on another, in sizes, with lists and ranges, changed from outside."""
 
 import pytest
 

@@ -63,7 +63,7 @@ def test_units_are_cut_into_equal_parts_that_fit_the_budget(parts):
 
 def test_a_run_that_does_not_fit_is_refused():
     with pytest.raises(
-        jn.InputError, match="memory: rennala_nigt.* needs .* for a single run, the budget"
+        jn.InputError, match=r"memory: rennala_nigt.* needs .* for a single run, the budget"
     ):
         panels(1000)
 
