@@ -44,10 +44,10 @@ bench: $(STAMP) ## time jaxnigt against what one would write without it; BENCH=n
 	  $(BIN)/python benchmarks/$$b.py || exit 1; done
 
 test: $(STAMP) ## run the tests but for the slow ones
-	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not slow"
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
 
 slow: $(STAMP) ## run the slow tests, minutes of training on real environments
-	$(BIN)/python -m pytest -n 2 --dist loadgroup -m slow
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m slow
 
 lint: $(STAMP) ## check style and types
 	$(BIN)/ruff check .

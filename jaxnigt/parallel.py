@@ -55,7 +55,8 @@ def aggregate(
         What `problem.estimate` returns for all slots, on every device, up to rounding.
 
     Example:
-        >>> problem = jn.problems.tabular()
+        >>> from jaxnigt.problems import tabular
+        >>> problem = tabular()
         >>> keys = jax.random.split(jax.random.key(0), 6)
         >>> theta = problem.init(jax.random.key(1))
         >>> slots = jnp.zeros(6, jnp.int32), jnp.full(6, 1 / 6)

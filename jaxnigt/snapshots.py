@@ -29,9 +29,9 @@ class Snapshots:
     """
 
     def __init__(
-        self, folder: Path, *, every: float = 120.0, stopping: Callable[[], bool] = lambda: False
+        self, folder: Path | str, *, every: float = 120.0, stopping: Callable[[], bool] = lambda: False
     ):
-        self.folder, self.every, self.stopping = folder.absolute(), every, stopping
+        self.folder, self.every, self.stopping = Path(folder).absolute(), every, stopping
         self._last = time.monotonic()
 
     def restore(self, state: Tree) -> tuple[int, Tree, Tree] | None:

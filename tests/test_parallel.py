@@ -17,8 +17,6 @@ from tests.test_package import ROOT
 
 CLOSE = 1e-6
 
-pytestmark = pytest.mark.xdist_group("devices")
-
 
 def started(devices, *arguments):
     flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={devices}"

@@ -63,6 +63,12 @@ def write_text(path: Path, text: str) -> None:
         temporary.unlink(missing_ok=True)
 
 
+def sweep_up(folder: Path) -> None:
+    """Remove what writers that were killed left behind; for whoever holds the lock."""
+    for path in folder.glob(".*"):
+        path.unlink(missing_ok=True)
+
+
 def _flush(folder: Path) -> None:
     """Make names in a folder last, where the system lets one."""
     with contextlib.suppress(OSError):

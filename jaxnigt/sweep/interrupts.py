@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
 
+_STDERR = 2
+_WORDS = b"\nstopping at the next safe point; press Ctrl-C again to stop at once\n"
+
 
 @contextlib.contextmanager
-def interruptible(say: Callable[[str], None]) -> Iterator[Callable[[], bool]]:
-    """A question whether to stop, which an interrupt or a termination answers.
-
-    Args:
-        say: called with a sentence at the first of them.
-    """
+def interruptible() -> Iterator[Callable[[], bool]]:
+    """A question whether to stop, which an interrupt or a termination answers."""
     asked = threading.Event()
 
     def handle(number: int, _: object) -> None:
         if asked.is_set():
             raise KeyboardInterrupt
         asked.set()
-        say("stopping at the next safe point; press Ctrl-C again to stop at once")
+        # Consoles and logs may be in the middle of something; the system's own write never is.
+        with contextlib.suppress(OSError):
+            os.write(_STDERR, _WORDS)
 
     if threading.current_thread() is not threading.main_thread():
         yield asked.is_set

@@ -28,6 +28,9 @@ EXECUTORS = ("local", "ray")
 STOPPED = 130
 """Exit status of a run that was interrupted, as shells have it."""
 
+_SHOWN = 5
+"""Runs of a unit that are named where they diverged."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Options:
@@ -97,10 +100,11 @@ class _Sweep:
 
     def run(self) -> None:
         """Train, then gather."""
+        files.sweep_up(self.out / store.UNITS)
         self._describe()
         self._reuse()
         missing = [unit for unit in self.units if unit.key not in self.found]
-        with interruptible(self._say) as stopping:
+        with interruptible() as stopping:
             board = Board(self.console, len(self.units), len(self.found), self._scalars())
             with board.shown():
                 settings = local.Settings(
@@ -206,7 +210,10 @@ class _Sweep:
         self._report_diverged(unit)
 
     def _report_diverged(self, unit: Unit) -> None:
-        self.failures += [f"{unit.label}: {line}" for line in traces.diverged(self.found[unit.key])]
+        lines = traces.diverged(self.found[unit.key])
+        self.failures += [f"{unit.label}: {line}" for line in lines[:_SHOWN]]
+        if len(lines) > _SHOWN:
+            self.failures.append(f"{unit.label}: {len(lines) - _SHOWN} more runs likewise")
 
     def _fail(self, reason: str, note: Path, details: str) -> None:
         self.failures.append(reason)

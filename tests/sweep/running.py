@@ -5,7 +5,10 @@ import subprocess
 import sys
 import time
 
+import pytest
+
 import jaxnigt as jn
+from jaxnigt import cli
 
 DEFINITION = """
 name = "small"
@@ -51,16 +54,25 @@ noise = "exponential"
 """
 
 
-def start(path, out, *arguments, **environment):
+def start(path, out, *arguments, screen=subprocess.PIPE, **environment):
     """`jaxnigt sweep` in a process of its own."""
     command = [sys.executable, "-m", "jaxnigt", "sweep", path, "--out", out, *arguments]
     return subprocess.Popen(
         [str(word) for word in command],
-        stdout=subprocess.PIPE,
+        stdout=screen,
         stderr=subprocess.STDOUT,
         text=True,
         env={**os.environ, **environment},
     )
+
+
+def here(capsys, monkeypatch, *arguments):
+    """Exit status and everything printed by `jaxnigt ...` in this process."""
+    monkeypatch.setattr(sys, "argv", ["jaxnigt", *map(str, arguments)])
+    with pytest.raises(SystemExit) as stopped:
+        cli.main()
+    captured = capsys.readouterr()
+    return stopped.value.code or 0, captured.out + captured.err
 
 
 def sweep(path, out, *arguments, **environment):

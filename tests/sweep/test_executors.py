@@ -11,9 +11,9 @@ import psutil
 import pytest
 
 import jaxnigt as jn
-from jaxnigt import cli, training_arrivals, training_rounds
+from jaxnigt import training_arrivals, training_rounds
 from jaxnigt.stopwatch import compilations
-from tests.sweep.running import DEFINITION, same, sweep
+from tests.sweep.running import DEFINITION, here, same, sweep
 
 
 @pytest.fixture(scope="module")
@@ -21,14 +21,6 @@ def definition(tmp_path_factory):
     path = tmp_path_factory.mktemp("definition") / "small.toml"
     path.write_text(DEFINITION)
     return path
-
-
-def here(capsys, monkeypatch, *arguments):
-    monkeypatch.setattr(sys, "argv", ["jaxnigt", *map(str, arguments)])
-    with pytest.raises(SystemExit) as stopped:
-        cli.main()
-    captured = capsys.readouterr()
-    return stopped.value.code or 0, captured.out + captured.err
 
 
 @pytest.mark.slow

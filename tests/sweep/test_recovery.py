@@ -4,7 +4,6 @@ import os
 import random
 import signal
 import subprocess
-import sys
 
 import jax
 import jax.numpy as jnp
@@ -12,12 +11,8 @@ import numpy as np
 import pytest
 
 import jaxnigt as jn
-from jaxnigt import cli
 from jaxnigt.sweep import files, local, work
-from tests.sweep.running import DEFINITION, same, start, sweep, wait_for
-
-# One process runs them all, so that the undisturbed sweep is made once.
-pytestmark = pytest.mark.xdist_group("recovery")
+from tests.sweep.running import DEFINITION, here, same, start, sweep, wait_for
 
 
 @pytest.fixture(scope="module")
@@ -39,15 +34,6 @@ def undisturbed(definition, tmp_path_factory):
 def units(out):
     """Finished units, and when each was written."""
     return {path.name: path.stat().st_mtime_ns for path in (out / "units").glob("*.nc")}
-
-
-def here(capsys, monkeypatch, *arguments):
-    """Exit status and output of `jaxnigt ...` in this process."""
-    monkeypatch.setattr(sys, "argv", ["jaxnigt", *map(str, arguments)])
-    with pytest.raises(SystemExit) as stopped:
-        cli.main()
-    captured = capsys.readouterr()
-    return stopped.value.code or 0, captured.out + captured.err
 
 
 @pytest.mark.slow
@@ -92,18 +78,16 @@ def test_an_interrupt_stops_at_a_safe_point_and_says_how_to_go_on(definition, un
 
 
 def test_a_second_interrupt_stops_at_once(definition, tmp_path):
-    out = tmp_path / "out"
+    out, screen = tmp_path / "out", tmp_path / "screen.txt"
     # Rounds enough that no safe point comes soon.
-    process = start(
-        definition, out, "--set", "training.eval_every=200000", "--set", "methods.*.iterations=200000"
-    )
-    wait_for(lambda: any(path.read_text() for path in (out / "logs").glob("*.log")), process)
-    process.send_signal(signal.SIGINT)
-    wait_for(lambda: "safe point" in next((out / "logs").glob("*.log")).read_text(), process)
-    process.send_signal(signal.SIGINT)
-    output, _ = process.communicate(timeout=120)
-    assert process.returncode == 130, output
-    assert "stopped at once" in output
+    many = ("--set", "training.eval_every=200000", "--set", "methods.*.iterations=200000")
+    with screen.open("w") as file:
+        process = start(definition, out, *many, screen=file)
+        for words in ("training", "stopping at the next safe point"):
+            wait_for(lambda words=words: words in screen.read_text(), process)
+            process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=120) == 130, screen.read_text()
+    assert "stopped at once; finished units and snapshots are in" in screen.read_text()
     assert not files.in_use(out)
 
 

@@ -62,8 +62,6 @@ threshold = 0.5
 baseline = "synchronous_nigt"
 """
 
-pytestmark = pytest.mark.xdist_group("sweep")
-
 
 def run(capsys, monkeypatch, *arguments):
     """Exit status, output and errors of `jaxnigt ...`."""
