@@ -25,6 +25,7 @@ def show(definition: Definition, out: Path, console: Console, budget: int | None
     Raises:
         InputError: something in the definition is not allowed.
     """
+    budget = budget or store.budget(out) or memory.default_budget()
     panels = plan.panels(definition, budget)
     units = plan.unique_units(panels)
     done = {unit.key for unit in units if _done(out, unit)}
@@ -39,8 +40,7 @@ def show(definition: Definition, out: Path, console: Console, budget: int | None
     )
     largest = max((unit.bytes for unit in units), default=0)
     console.print(
-        f"memory: at most {memory.shown(largest)} for one unit of a budget of "
-        f"{memory.shown(memory.default_budget() if budget is None else budget)}"
+        f"memory: at most {memory.shown(largest)} for one unit of a budget of {memory.shown(budget)}"
     )
     _time(missing, console)
 

@@ -145,6 +145,9 @@ def _method(
         attrs = _SECONDS | {"long_name": "end of the round"}
         dataset["time"] = (("comm_model", "profile", "round"), end, attrs)
         dataset = dataset.assign_coords(comm_model=models, profile=profiles)
+    # Seeds of units that failed say nothing of a method; what is judged are the others.
+    there = dataset["objective"].notnull().any([d for d in dataset["objective"].dims if d != "seed"])
+    dataset = dataset.isel(seed=np.flatnonzero(there))
     at_eval = eval_times(dataset["time"].values, dataset["eval_round"].values)
     attrs = _SECONDS | {"long_name": "time at which theta_t exists"}
     dataset["eval_time"] = (("comm_model", "profile", "evaluation"), at_eval, attrs)

@@ -17,7 +17,7 @@ from rich.markup import escape
 from jaxnigt.errors import InputError, TrainingDiverged
 from jaxnigt.snapshots import Snapshots
 from jaxnigt.stopwatch import compilations
-from jaxnigt.sweep import cost, files, local, plan, rayed, report, store, traces, work
+from jaxnigt.sweep import cost, files, local, memory, plan, rayed, report, store, traces, work
 from jaxnigt.sweep.interrupts import interruptible
 from jaxnigt.sweep.plan import Panel, Unit
 from jaxnigt.sweep.progress import LOG, Board, logged
@@ -38,7 +38,8 @@ class Options:
 
     Attributes:
         fresh: compute again what is there.
-        memory: bytes that one unit may take, None for a share of what there is.
+        memory: bytes that one unit may take; None for what the last run in the folder had, or else a
+            share of what there is.
         snapshot_every: seconds between snapshots of a training.
         executor: "local" or "ray".
         cluster: for Ray.
@@ -76,10 +77,11 @@ def run(definition: Definition, out: Path, console: Console, options: Options | 
         raise InputError(f"executor: got {options.executor!r}, allowed are {', '.join(EXECUTORS)}.")
     begin, compiled = time.perf_counter(), compilations().seconds
     work.use_compilation_cache()
-    panels = plan.panels(definition, options.memory)
+    budget = options.memory or store.budget(out) or memory.default_budget()
+    panels = plan.panels(definition, budget)
     store.check_writable(out)
     with files.locked(out), logged(out / store.LOGS) as log:
-        sweep = _Sweep(definition, out, console, options, panels)
+        sweep = _Sweep(definition, out, console, options, panels, budget)
         sweep.run()
         sweep.times(time.perf_counter() - begin, compilations().seconds - compiled)
         console.print(escape(f"log {log}"), soft_wrap=True)
@@ -90,9 +92,16 @@ class _Sweep:
     """One run of a sweep."""
 
     def __init__(
-        self, definition: Definition, out: Path, console: Console, options: Options, panels: list[Panel]
+        self,
+        definition: Definition,
+        out: Path,
+        console: Console,
+        options: Options,
+        panels: list[Panel],
+        budget: int,
     ):
         self.definition, self.out, self.console, self.options = definition, out, console, options
+        self.budget = budget
         self.panels, self.units = panels, plan.unique_units(panels)
         self.found: dict[str, xr.Dataset] = {}
         self.failures: list[str] = []
@@ -159,7 +168,11 @@ class _Sweep:
             }
             for unit in self.units
         ]
-        described = {"definition": self.definition.model_dump(mode="json"), "units": units}
+        described = {
+            "definition": self.definition.model_dump(mode="json"),
+            "memory": self.budget,
+            "units": units,
+        }
         with self._failing("plan"):
             files.write_text(self.out / store.PLAN, json.dumps(described, indent=1) + "\n")
 

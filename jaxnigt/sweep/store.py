@@ -22,6 +22,14 @@ RESULTS = "results.nc"
 PLAN, UNITS, SNAPSHOTS, FAILURES, LOGS = "plan.json", "units", "snapshots", "failures", "logs"
 
 
+def budget(folder: Path) -> int | None:
+    """Bytes that units of the last run in a folder were cut for, so that they are found again."""
+    try:
+        return int(json.loads((folder / PLAN).read_text(encoding="utf-8"))["memory"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
 def unit_path(folder: Path, filename: str, key: str) -> Path:
     """Where a unit is, under whatever label it was once stored, or where it is to be."""
     return next(iter(sorted((folder / UNITS).glob(f"*-{key}.nc"))), folder / UNITS / filename)

@@ -136,11 +136,6 @@ def _open(which: tuple[Any, ...], shape: tuple[int, ...]) -> tuple[np.ndarray, .
     return np.ix_(*arrays)
 
 
-def without_params(dataset: xr.Dataset) -> xr.Dataset:
-    """A data set without the final params, which can be large."""
-    return dataset.drop_vars([name for name in dataset.data_vars if str(name).startswith(_PARAMS)])
-
-
 def diverged(dataset: xr.Dataset) -> list[str]:
     """One line for each run whose numbers stopped being finite."""
     bad = dataset["gradient_norm"].isnull() | np.isinf(dataset["gradient_norm"])

@@ -104,6 +104,9 @@ def test_units_cut_for_memory_give_the_same_data(definition, tmp_path, capsys, m
     assert here(capsys, monkeypatch, *arguments, "--out", whole)[0] == 0
     status, output = here(capsys, monkeypatch, *arguments, "--out", cut, "--memory", "1MiB")
     assert status == 0, output
+    # The budget is kept, so that going on without naming it computes nothing again.
+    status, output = here(capsys, monkeypatch, *arguments, "--out", cut)
+    assert (status, output.count(": wrote ")) == (0, 0)
     one, other = jn.load(whole), jn.load(cut)
     for label, group in one["methods"].children.items():
         for name in ("objective", "time"):

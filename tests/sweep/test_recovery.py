@@ -185,6 +185,26 @@ def test_a_unit_that_raises_is_named_and_the_others_go_on(
     assert not list((out / "failures").iterdir())
 
 
+def test_seeds_of_a_part_that_fails_are_left_out(definition, tmp_path, capsys, monkeypatch):
+    compute = work.compute
+
+    def raising(unit, **options):
+        if unit.label == "rennala_nigt,batch=4.1of2":
+            raise MemoryError("no room")
+        return compute(unit, **options)
+
+    monkeypatch.setattr(local.work, "compute", raising)
+    arguments = ("--set", "methods.*.iterations=100", "--memory", "0.7MiB")
+    out = tmp_path / "out"
+    status, output = here(capsys, monkeypatch, "sweep", definition, "--out", out, *arguments)
+    assert status == 1
+    assert "failed: rennala_nigt,batch=4.1of2: MemoryError: no room" in output
+    methods = jn.load(out)["methods"]
+    kept, whole = (methods[f"rennala_nigt,batch={m}"].to_dataset() for m in (4, 8))
+    assert (kept["seed"].values.tolist(), whole["seed"].values.tolist()) == ([1], [0, 1])
+    assert not kept["objective"].isnull().any()
+
+
 def test_two_runs_in_one_folder_do_not_meet(definition, undisturbed, tmp_path, capsys, monkeypatch):
     out = _copy(undisturbed, tmp_path / "out")
     before = units(out)
