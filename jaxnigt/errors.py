@@ -17,7 +17,7 @@ class TrainingDiverged(ArithmeticError):  # noqa: N818  (says what happened)
 
     Attributes:
         round: index of the first bad round, counted from 0.
-        seed: index of the first bad seed in that round.
+        seed: number of the first bad seed in that round.
         hyperparameters: values of the leaf hyperparameters of that run.
     """
 
@@ -55,4 +55,9 @@ class InvariantError(AssertionError):
 
     def __init__(self, invariant: str, where: str):
         self.invariant = invariant
+        self._arguments = (invariant, where)
         super().__init__(f"clock invariant broken: {invariant}, first at {where}")
+
+    def __reduce__(self) -> tuple[type, tuple[Any, ...]]:
+        """As it was made."""
+        return type(self), self._arguments

@@ -17,6 +17,7 @@ from matplotlib.colors import TwoSlopeNorm
 from matplotlib.figure import Figure
 
 from jaxnigt.analysis import best
+from jaxnigt.sweep.plan import short
 from jaxnigt.sweep.store import panels
 
 STYLE = {
@@ -53,7 +54,7 @@ def draw(tree: xr.DataTree, folder: Path) -> list[Path]:
     name = json.loads(tree.attrs["definition"])["name"]
     paths = []
     for label, panel in panels(tree).items():
-        paths += _draw(panel, folder / (f"{name}-{label}" if label else name))
+        paths += _draw(panel, folder / (f"{name}-{short(label)}" if label else name))
     return paths
 
 
@@ -125,7 +126,7 @@ def _speedup(axes: Axes, tree: xr.DataTree, label: str) -> None:
     image = axes.pcolormesh(
         exponent, scale, values, cmap="PuOr", norm=TwoSlopeNorm(0, -reach, reach), rasterized=True
     )
-    if np.nanmin(values) < 0 < np.nanmax(values):
+    if min(values.shape) > 1 and np.nanmin(values) < 0 < np.nanmax(values):
         axes.contour(exponent, scale, values, levels=[0.0], colors="black", linewidths=0.8)
     if scale.min() > 0 and scale.max() / scale.min() > 100:
         axes.set_yscale("log")

@@ -32,13 +32,15 @@ class Snapshots:
         self, folder: Path | str, *, every: float = 120.0, stopping: Callable[[], bool] = lambda: False
     ):
         self.folder, self.every, self.stopping = Path(folder).absolute(), every, stopping
+        self.restored = False
         self._last = time.monotonic()
 
-    def restore(self, state: Tree) -> tuple[int, Tree, Tree] | None:
+    def restore(self, state: Tree, token: str = "") -> tuple[int, Tree, Tree] | None:
         """Rounds done, the state and what was recorded; None where there is no usable snapshot.
 
         Args:
             state: one with the structure and shapes of what was saved.
+            token: what the snapshot must have been taken with; that of another training is of no use.
         """
         steps = sorted((int(p.name) for p in self.folder.glob("*") if p.name.isdecimal()), reverse=True)
         for step in steps:
@@ -46,27 +48,35 @@ class Snapshots:
                 saved = self._read(step)
                 leaves, structure = jax.tree.flatten(state)
                 found = [saved["state"][str(i)] for i in range(len(saved["state"]))]
-                if [np.shape(x) for x in found] == [np.shape(x) for x in leaves]:
+                same = saved["token"].tobytes() == _bytes(token).tobytes()
+                if same and [np.shape(x) for x in found] == [np.shape(x) for x in leaves]:
+                    self.restored = True
                     return step, jax.tree.unflatten(structure, found), saved["records"]
             except Exception as error:  # whatever is wrong with it, training can begin anew
                 logging.getLogger(__name__).warning("snapshot %s is of no use: %s", step, error)
         return None
 
-    def offer(self, done: int, state: Tree, records: Callable[[], dict[str, np.ndarray]]) -> None:
+    def offer(
+        self, done: int, state: Tree, records: Callable[[], dict[str, np.ndarray]], token: str = ""
+    ) -> None:
         """Take a snapshot if it is time; a safe point.
 
         Args:
             done: rounds.
             state: what training goes on from.
             records: called for what it has recorded.
+            token: of the training.
 
         Raises:
-            Stopped: it is to stop; the snapshot is there.
+            Stopped: it is to stop; the snapshot is there, where it could be written.
         """
         stop = self.stopping()
         if stop or time.monotonic() - self._last >= self.every:
             leaves = {str(i): np.asarray(x) for i, x in enumerate(jax.tree.leaves(state))}
-            self._write(done, {"state": leaves, "records": records()})
+            try:
+                self._write(done, {"state": leaves, "records": records(), "token": _bytes(token)})
+            except Exception as error:  # a full disk must not end a training that can go on
+                logging.getLogger(__name__).warning("no snapshot at %s: %s", done, error)
             self._last = time.monotonic()
         if stop:
             raise Stopped(done)
@@ -96,3 +106,8 @@ class Snapshots:
                 checkpointer.metadata(path).item_metadata.tree,
             )
             return checkpointer.restore(path, restore_args=kinds)
+
+
+def _bytes(token: str) -> np.ndarray:
+    """A word as an array, with something in it even where it is empty."""
+    return np.frombuffer(f"token {token}".encode(), np.uint8)

@@ -8,6 +8,7 @@ the problem, the update rule and the number of slots: methods that differ in not
 from __future__ import annotations
 
 import functools
+import hashlib
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -99,7 +100,10 @@ def train(
     _use(program, jax.local_devices() if devices is None else devices, len(seeds))
     state, done = program.initial(keys), 0
     kept = Kept([], [])
-    if snapshots is not None and (found := snapshots.restore(state)) is not None:
+    token = ""
+    if snapshots is not None:
+        token = _token(program, key, seeds, eval_every, eval_batch)
+    if snapshots is not None and (found := snapshots.restore(state, token)) is not None:
         done, state, saved = found
         state, kept = jax.tree.map(jnp.asarray, state), Kept.of(saved)
     while done < iterations:
@@ -111,7 +115,7 @@ def train(
         kept.records.append(record)
         done = until
         if snapshots is not None:
-            snapshots.offer(done, state, kept.saved)
+            snapshots.offer(done, state, kept.saved, token)
         if progress is not None:
             progress(done, iterations, kept.best())
     seconds = time.perf_counter() - begin
@@ -127,7 +131,8 @@ class Kept(NamedTuple):
     def best(self) -> float:
         """The best mean over seeds of J so far, NaN where there is none."""
         means = [e.objective.mean(axis=-1) for e in self.evaluations]
-        return float(np.max(means, initial=-np.inf, where=np.isfinite(means)))
+        best = float(np.max(means, initial=-np.inf, where=np.isfinite(means)))
+        return best if np.isfinite(best) else float("nan")
 
     def joined(self) -> tuple[Record, Evaluation]:
         """Records with rounds in front, evaluations with theirs in front."""
@@ -147,6 +152,30 @@ class Kept(NamedTuple):
         each = [saved[f"evaluation_{name}"] for name in Evaluation._fields]
         rows = range(len(each[0]))
         return cls([record], [Evaluation(*(values[i] for values in each)) for i in rows])
+
+
+def _token(
+    program: RoundProgram | ArrivalProgram,
+    key: Key[Array, ""],
+    seeds: Sequence[int],
+    eval_every: int,
+    eval_batch: int,
+) -> str:
+    """A digest of what tells one training from another; the problem by how it prints."""
+    method = program.method
+    words = (
+        repr(program.problem),
+        method.name,
+        repr(method.collection),
+        method.init_batch,
+        sorted((name, leaf.tolist()) for name, leaf in method.leaves().items()),
+        np.asarray(jax.random.key_data(key)).tolist(),
+        (program.iterations, tuple(seeds), eval_every, eval_batch),
+    )
+    digest = hashlib.sha256(repr(words).encode())
+    if program.times is not None:
+        digest.update(np.ascontiguousarray(program.times).tobytes())
+    return digest.hexdigest()
 
 
 def _seeds(seeds: int | Sequence[int]) -> tuple[int, ...]:

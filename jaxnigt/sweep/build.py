@@ -140,6 +140,8 @@ def method(table: Plain, workers: int) -> Method:
             f"batch: got {given['batch']!r}, {name} takes one gradient from each of the "
             f"workers = {workers}."
         )
+    if name == "m_synchronous_nigt" and given.setdefault("batch", min(5, workers)) > workers:
+        raise InputError(f"batch: got {given['batch']}, at most the workers = {workers} are allowed.")
     if name == "n_pg_igt" and workers != 1:
         raise InputError(f"name: n_pg_igt has one worker, workers = {workers} is not allowed.")
     given["stepsize"] = np.asarray(given["stepsize"])[:, None]

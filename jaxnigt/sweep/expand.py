@@ -35,10 +35,13 @@ def variants(table: pydantic.BaseModel, keep: Sequence[str] = ()) -> list[Varian
     }
     axes = [key for key, value in given.items() if isinstance(value, tuple) and key not in keep]
     varying = [key for key in axes if len(given[key]) > 1]
+    # Six digits tell most numbers apart; where they do not, all of them are written out.
+    short = all(len({_word(x) for x in given[key]}) == len(given[key]) for key in varying)
+    word = _word if short else repr
     found = []
     for values in itertools.product(*(given[key] for key in axes)):
         chosen = {**given, **dict(zip(axes, values, strict=True))}
-        label = ",".join(f"{key}={_word(chosen[key])}" for key in varying)
+        label = ",".join(f"{key}={word(chosen[key])}" for key in varying)
         found.append(Variant(label, {key: _plain(value) for key, value in chosen.items()}))
     return found
 

@@ -36,11 +36,14 @@ def write(data: xr.Dataset | xr.DataTree, path: Path, *, checksum: bool = False)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        data.to_netcdf(temporary, engine="h5netcdf")
-        with temporary.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        # HDF5 does not survive a full disk, so it writes to memory and the system's own calls to disk.
+        content = bytes(data.to_netcdf(engine="h5netcdf"))
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
             os.fsync(file.fileno())
         if checksum:
+            digest = hashlib.sha256(content).hexdigest()
             # First the digest, so that a file under its name always has one.
             write_text(path.with_name(path.name + CHECKSUM), f"{digest}  {path.name}\n")
         temporary.replace(path)
@@ -65,8 +68,9 @@ def write_text(path: Path, text: str) -> None:
 
 def sweep_up(folder: Path) -> None:
     """Remove what writers that were killed left behind; for whoever holds the lock."""
-    for path in folder.glob(".*"):
-        path.unlink(missing_ok=True)
+    for path in folder.rglob(".*"):
+        if path.suffix[1:].isdecimal() and path.is_file():
+            path.unlink(missing_ok=True)
 
 
 def _flush(folder: Path) -> None:
@@ -99,9 +103,13 @@ def check(path: Path) -> None:
         expected = path.with_name(path.name + CHECKSUM).read_text(encoding="utf-8").split()[0]
     except (OSError, IndexError, UnicodeDecodeError):
         raise Damaged("its checksum is missing") from None
-    with path.open("rb") as file:
-        if hashlib.file_digest(file, "sha256").hexdigest() != expected:
-            raise Damaged("its checksum does not match")
+    try:
+        with path.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise Damaged(f"it cannot be read ({error.strerror})") from None
+    if found != expected:
+        raise Damaged("its checksum does not match")
 
 
 @contextlib.contextmanager
@@ -124,7 +132,8 @@ def locked(folder: Path) -> Iterator[None]:
             f"out: {folder} is in use by {who}; wait for it, or give another folder with --out."
         ) from None
     try:
-        write_text(owner, json.dumps({"process": os.getpid(), "host": socket.gethostname()}))
+        with contextlib.suppress(OSError):  # it only tells others who is here
+            write_text(owner, json.dumps({"process": os.getpid(), "host": socket.gethostname()}))
         yield
     finally:
         owner.unlink(missing_ok=True)

@@ -7,10 +7,11 @@ import re
 from typing import TYPE_CHECKING, Any
 
 import jax
+import numpy as np
 import psutil
 
 from jaxnigt.errors import InputError
-from jaxnigt.methods import Asynchronous, Method
+from jaxnigt.methods import Asynchronous, Malenia, Method
 from jaxnigt.problems import Problem
 
 if TYPE_CHECKING:
@@ -74,8 +75,13 @@ def _slots(method: Method, unit: Unit) -> int:
     if isinstance(method.collection, Asynchronous):
         return min(method.collection.lanes or unit.workers, unit.workers)
     batch = max(method.init_batch, method.collection.batch)
-    # Malenia's rounds end late where workers differ: twice its M is what bounds them for equal ones.
-    return batch if unit.batch is None else 2 * batch + unit.workers
+    if unit.batch is None or not isinstance(method.collection, Malenia):
+        return batch
+    # A round is over after 2 (h_n + mean(h) M / n) seconds, until when all deliver.
+    h = unit.batch.profile.compute
+    live = np.isfinite(h).all(axis=-1, keepdims=True)
+    end = 2 * (h.max(axis=-1, keepdims=True) + h.mean(axis=-1, keepdims=True) * batch / h.shape[-1])
+    return int(np.where(live, np.ceil(end / h), 0).sum(axis=-1).max(initial=batch))
 
 
 def array_bytes(tree: Any) -> int:

@@ -76,16 +76,23 @@ def _toml(path: Path) -> Data:
 def _merged(below: Data, above: Data) -> Data:
     merged = copy.deepcopy(below)
     for key, value in above.items():
-        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        both = (
+            isinstance(value, dict) and isinstance(merged.get(key), dict) and not _one_value(key, value)
+        )
         merged[key] = _merged(merged[key], value) if both else copy.deepcopy(value)
     return merged
+
+
+def _one_value(key: str, value: Data) -> bool:
+    """Whether a table is a value, such as a range, and not a part of the definition."""
+    return "start" in value or key in ("heterogeneity", "noise", "comm_scale")
 
 
 def _leaves(table: Data, prefix: str = "") -> list[tuple[str, Any]]:
     """Dotted keys of a table and what they hold; ranges and lists stay whole."""
     found = []
     for key, value in table.items():
-        if isinstance(value, dict) and not {"start", "stop"} <= value.keys():
+        if isinstance(value, dict) and not _one_value(key, value):
             found += _leaves(value, f"{prefix}{key}.")
         else:
             found.append((prefix + key, value))

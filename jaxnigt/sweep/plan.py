@@ -22,6 +22,7 @@ from jaxnigt.sweep.spec import Definition
 from jaxnigt.sweep.version import code_version
 
 GRID = "grid"
+_LONGEST = 100
 
 
 class Batch(NamedTuple):
@@ -91,7 +92,7 @@ class Unit:
     @property
     def filename(self) -> str:
         """Name of the unit's file."""
-        return f"{self.label.replace('/', '_')}-{self.key}.nc"
+        return f"{short(self.label)}-{self.key}.nc"
 
     @property
     def iterations(self) -> int:
@@ -105,6 +106,14 @@ class Unit:
         return (
             schedules * len(self.method["stepsize"]) * len(build.momenta(self.method)) * len(self.seeds)
         )
+
+
+def short(label: str) -> str:
+    """A label for the name of a file, which must not be too long."""
+    name = label.replace("/", "_")
+    if len(name) <= _LONGEST:
+        return name
+    return f"{name[:_LONGEST]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
 class MethodPlan(NamedTuple):
@@ -216,6 +225,8 @@ def _methods(definition: Definition, workers: int) -> list[tuple[str, Plain]]:
             label = f"{table.title},{variant.label}" if variant.label else table.title
             try:
                 build.method(variant.table, workers)
+                if variant.table.get("restart") == "finish" and "gather" in definition.comm_model:
+                    raise InputError("restart: comm_model 'gather' allows 'cancel' only.")
             except InputError as error:
                 raise InputError(f"methods.{index}.{error}") from None
             if definition.training.eval_every > variant.table["iterations"]:
@@ -304,16 +315,18 @@ def grid_profile(definition: Definition, workers: int) -> Profile | None:
 def split(unit: Unit, problem: Problem, method: Method, budget: int) -> list[Unit]:
     """Parts of a unit that fit into memory, all of one shape, so that one program serves them all.
 
-    Profiles are parted first, then seeds, then stepsizes: each into equal shares.
+    Profiles are parted first, then seeds, stepsizes and momenta: each into equal shares. Profiles with
+    random times stay together, as the clock's draws go by their place among them.
 
     Raises:
         InputError: a single run is too large.
     """
-    counts = [1, 1, 1]
+    counts = [1, 1, 1, 1]
     sizes = (
-        len(unit.batch.labels) if unit.batch else 1,
+        len(unit.batch.labels) if unit.batch and unit.batch.profile.noise is None else 1,
         len(unit.seeds),
         len(unit.method["stepsize"]),
+        len(unit.method.get("momentum", [0])),
     )
     needed = 0
     for axis, size in enumerate(sizes):
@@ -335,7 +348,7 @@ def split(unit: Unit, problem: Problem, method: Method, budget: int) -> list[Uni
     )
 
 
-def _parts(unit: Unit, profiles: int, seeds: int, stepsizes: int) -> list[Unit]:
+def _parts(unit: Unit, profiles: int, seeds: int, stepsizes: int, momenta: int) -> list[Unit]:
     along: list[Batch | None] = [None]
     if unit.batch is not None:
         labels = np.array_split(np.arange(len(unit.batch.labels)), profiles)
@@ -347,9 +360,13 @@ def _parts(unit: Unit, profiles: int, seeds: int, stepsizes: int) -> list[Unit]:
         ]
     seed_parts = [tuple(x.tolist()) for x in np.array_split(unit.seeds, seeds)]
     stepsize_parts = [x.tolist() for x in np.array_split(unit.method["stepsize"], stepsizes)]
+    methods = [{**unit.method, "stepsize": stepsize} for stepsize in stepsize_parts]
+    if "momentum" in unit.method:
+        momentum_parts = [x.tolist() for x in np.array_split(unit.method["momentum"], momenta)]
+        methods = [{**m, "momentum": some} for m in methods for some in momentum_parts]
     return [
-        dataclasses.replace(unit, batch=batch, seeds=some, method={**unit.method, "stepsize": stepsize})
-        for batch, some, stepsize in itertools.product(along, seed_parts, stepsize_parts)
+        dataclasses.replace(unit, batch=batch, seeds=some, method=method)
+        for batch, some, method in itertools.product(along, seed_parts, methods)
     ]
 
 

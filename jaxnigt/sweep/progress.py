@@ -17,7 +17,7 @@ from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
 
-from jaxnigt.sweep.plan import Unit
+from jaxnigt.sweep.plan import Unit, short
 
 LOG = logging.getLogger("jaxnigt.sweep")
 _SECONDS_BETWEEN_LINES = 10.0
@@ -142,7 +142,7 @@ class Board:
         if unit.key not in self._writers:
             from tensorboardX import SummaryWriter
 
-            folder = self._scalars / f"{unit.label.replace('/', '_')}-{unit.key}"
+            folder = self._scalars / f"{short(unit.label)}-{unit.key}"
             self._writers[unit.key] = SummaryWriter(str(folder))
         self._writers[unit.key].add_scalar("best J", best, done)
 

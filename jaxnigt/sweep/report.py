@@ -76,8 +76,8 @@ def _times(tree: xr.DataTree, methods: dict[str, xr.Dataset], model: str) -> Tab
     for label in tree["profiles"].to_dataset()["profile"].values:
         table.add_column(escape(str(label)), justify="right")
     for label, dataset in methods.items():
-        times = dataset["time_to_threshold"].isel(threshold=0).transpose("profile", "seed").values
-        table.add_row(escape(label), *(f"{value:,.0f}" for value in np.median(times, axis=-1)))
+        times = dataset["time_to_threshold"].isel(threshold=0).median("seed").values
+        table.add_row(escape(label), *(f"{value:,.0f}" for value in times))
     return table
 
 

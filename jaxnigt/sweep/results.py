@@ -118,7 +118,8 @@ def _method(
     """
     models = list(definition.comm_model)
     seeds = definition.training.seed_list
-    leaves = {"stepsize": plan.table["stepsize"], "seed": seeds}
+    momenta = build.momenta(plan.table)
+    leaves = {"stepsize": plan.table["stepsize"], "momentum": momenta, "seed": seeds}
     if plan.scheduled:
         on_grid = definition.grid is not None and definition.grid.trained
         batches = [batch for batch in panel.batches if on_grid or not batch.grid]
@@ -156,7 +157,10 @@ def _method(
 
 def _along(unit: Unit, dataset: xr.Dataset) -> xr.Dataset:
     """What was trained along profiles, with an axis of its communication model."""
-    expanded = dataset.expand_dims(comm_model=[unit.comm_model])
+    assert unit.batch is not None
+    # The labels are the definition's, which may not be those under which it was stored.
+    labelled = dataset.assign_coords(profile=list(unit.batch.labels))
+    expanded = labelled.expand_dims(comm_model=[unit.comm_model])
     return expanded.transpose("comm_model", "profile", ...)
 
 
@@ -179,6 +183,8 @@ def _to_levels(dataset: xr.Dataset, levels: np.ndarray) -> xr.DataArray:
     values = values.transpose(..., "evaluation")
     times = times.transpose(*values.dims)
     found = np.stack([time_to(values.values, times.values, level) for level in levels])
+    # Runs that are not there reach nothing, and miss nothing either.
+    found = np.where(np.isnan(values.values[..., 0]), np.nan, found)
     meaning = "time at which J first reaches the threshold"
     return xr.DataArray(
         found,
@@ -218,7 +224,11 @@ def _grid(
         times[label] = reached.values.reshape(*reached.shape[:2], *shape)
     labels = list(times)
     baseline = definition.analysis.baseline or (labels[0] if labels else "")
-    time = np.stack(list(times.values())) if times else np.zeros((0, len(levels), 0, *shape))
+    time = (
+        np.stack(list(times.values()))
+        if times
+        else np.zeros((0, len(levels), len(definition.comm_model), *shape))
+    )
     reference = time[labels.index(baseline)] if baseline in labels else np.full(time.shape[1:], np.nan)
     both = np.isfinite(time) & np.isfinite(reference) & (time > 0)
     speedup = np.where(both, reference / np.where(both, time, 1.0), np.nan)

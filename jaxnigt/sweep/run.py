@@ -109,7 +109,7 @@ class _Sweep:
 
     def run(self) -> None:
         """Train, then gather."""
-        files.sweep_up(self.out / store.UNITS)
+        files.sweep_up(self.out)
         self._describe()
         self._reuse()
         missing = [unit for unit in self.units if unit.key not in self.found]
@@ -210,7 +210,8 @@ class _Sweep:
             return
         self.found[unit.key] = result
         self.trained += result.attrs["compiled_seconds"]
-        cost.remember(unit, result)
+        if self.options.executor == "local" and not result.attrs["resumed"]:
+            cost.remember(unit, result)
         try:
             files.write(result, path, checksum=True)
         except OSError as error:
@@ -253,8 +254,11 @@ class _Sweep:
         if self.definition.figure:
             from jaxnigt.figures import draw
 
-            with self._failing("figure"):
+            try:
                 written += draw(tree, self.out)
+            except Exception as error:  # the data set is there, and its tables are to be shown
+                self.failures.append(f"figure: {type(error).__name__}: {error}")
+                LOG.exception("figure")
         report.show(tree, written, self.console)
 
 

@@ -32,6 +32,8 @@ def _many(value: Any) -> Any:
     if isinstance(value, list | tuple):
         if not value:
             raise ValueError("an empty list, at least one entry is needed")
+        if len({repr(entry) for entry in value}) < len(value):
+            raise ValueError(f"got {list(value)!r}, different entries are needed")
         return list(value)
     return [value]
 
@@ -52,8 +54,12 @@ def _range(table: dict[str, Any]) -> list[float] | list[int]:
     if spacing == "log" and (start <= 0 or stop <= 0):
         raise ValueError("spacing 'log' allows start and stop above 0 only")
     values = (np.linspace if spacing == "linear" else np.geomspace)(start, stop, num).tolist()
-    whole = isinstance(start, int) and isinstance(stop, int) and all(x == int(x) for x in values)
-    return [int(x) for x in values] if whole else values
+    near = all(abs(x - round(x)) <= 1e-9 * max(1.0, abs(x)) for x in values)
+    return (
+        [round(x) for x in values]
+        if near and isinstance(start, int) and isinstance(stop, int)
+        else values
+    )
 
 
 Many = Annotated[tuple[T, ...], pydantic.BeforeValidator(_many)]
@@ -257,6 +263,8 @@ class Definition(Table):
             ("profiles", [p.label for p in self.profiles]),
         ):
             for label in labels:
+                if label.startswith("grid."):
+                    raise ValueError(f"{table}: label {label!r}, labels that begin with grid. are taken")
                 if labels.count(label) > 1:
                     raise ValueError(f"{table}: label {label!r} stands twice, labels must differ")
         return self

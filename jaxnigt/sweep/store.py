@@ -57,7 +57,7 @@ def provenance(definition: Definition) -> dict[str, str]:
     from jaxnigt import __version__
 
     return {
-        "definition": definition.model_dump_json(),
+        "definition": json.dumps(definition.model_dump(mode="json")),
         "jaxnigt": __version__,
         "versions": json.dumps({"python": platform.python_version(), **versions}),
         "device": ", ".join(sorted({f"{d.platform} {d.device_kind}" for d in jax.devices()})),

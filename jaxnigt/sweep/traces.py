@@ -111,7 +111,7 @@ def joined(parts: Sequence[xr.Dataset], whole: dict[str, Sequence[Any]]) -> xr.D
         empty = np.nan if variable.dtype.kind == "f" else 0
         variables[name] = (variable.dims, np.full(shape, empty, variable.dtype), variable.attrs)
     coordinates = {**first.coords, **{name: list(labels) for name, labels in whole.items()}}
-    attrs = dict(first.attrs)
+    attrs = {name: value for name, value in first.attrs.items() if name != "resumed"}
     for name in ("training_seconds", "compiled_seconds"):
         attrs[name] = math.fsum(part.attrs[name] for part in parts)
     dataset = xr.Dataset(variables, coordinates, attrs)

@@ -34,7 +34,7 @@ def code_version() -> str:
     digest = hashlib.sha256()
     for path in sorted(_PACKAGE.rglob("*.py")):
         name = path.relative_to(_PACKAGE)
-        if name.parts[0] not in _OTHERS:
+        if name.parts[0] not in _OTHERS or name.name == "build.py":
             digest.update(f"{name}\n{_tree(path)}\n".encode())
     for package in PACKAGES:
         digest.update(f"{package} {metadata.version(package)}\n".encode())

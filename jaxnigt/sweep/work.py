@@ -62,7 +62,8 @@ def compute(
         devices=devices,
     )
     labels = batch.labels if batch else None
-    return trace_dataset(trace, unit.seeds, build.momenta(unit.method), labels)
+    dataset = trace_dataset(trace, unit.seeds, build.momenta(unit.method), labels)
+    return dataset.assign_attrs(resumed=int(kept.restored) if kept else 0)
 
 
 def use_compilation_cache() -> None:

@@ -53,6 +53,19 @@ def test_a_definition_rests_on_another_and_replaces_what_it_names(base, tmp_path
     assert parent.problem.horizon == (5,)
 
 
+def test_a_range_or_a_heterogeneity_is_replaced_as_a_whole(base, tmp_path):
+    for name, rest in (("first", "base"), ("second", "first")):
+        horizon = (
+            "{ start = 2, stop = 8, num = 3, spacing = 'log' }"
+            if name == "first"
+            else ("{ start = 1, stop = 3, num = 3 }")
+        )
+        text = f'base = "{rest}.toml"\nproblem.horizon = {horizon}\n'
+        (tmp_path / f"{name}.toml").write_text(text)
+    assert spec.read(tmp_path / "first.toml").problem.horizon == (2, 4, 8)
+    assert spec.read(tmp_path / "second.toml").problem.horizon == (1, 2, 3)
+
+
 def test_later_bases_come_before_earlier_ones(base, tmp_path):
     (tmp_path / "second.toml").write_text("[problem]\nhorizon = 3\ndiscount = 0.5\n")
     path = tmp_path / "child.toml"
@@ -98,6 +111,8 @@ def test_any_key_can_be_changed_from_outside(base, change, found):
         ({"changes": ["problem.horizon={start=1, stop=2}"]}, "problem.horizon: a range needs num"),
         ({"changes": ["workers=[]"]}, "workers: an empty list"),
         ({"changes": ["training.seeds=[1, 1]"]}, "training.seeds: got \\[1, 1\\], different numbers"),
+        ({"changes": ["methods.0.stepsize=[0.1, 0.1]"]}, "methods.0.stepsize: got .* different entries"),
+        ({"changes": ["profiles.0.label=grid.1"]}, "labels that begin with grid. are taken"),
         ({"changes": ["training.seeds=0"]}, "training.seeds"),
     ],
 )
@@ -140,6 +155,7 @@ def test_lists_and_ranges_make_every_combination():
     ("given", "values"),
     [
         ({"start": 1, "stop": 9, "num": 5}, (1, 3, 5, 7, 9)),
+        ({"start": 2, "stop": 32, "num": 5, "spacing": "log"}, (2, 4, 8, 16, 32)),
         ({"start": 1.0, "stop": 100.0, "num": 3, "spacing": "log"}, (1.0, 10.0, 100.0)),
         (7, (7,)),
         ([3, 1], (3, 1)),

@@ -61,6 +61,29 @@ def test_units_are_cut_into_equal_parts_that_fit_the_budget(parts):
         assert len({unit.key for unit in after.units}) == len(after.units)
 
 
+def test_random_profiles_stay_together_and_momenta_are_cut():
+    law = {"label": "law", "family": "power_law", "exponent": [0.0, 1.0], "noise": "exponential"}
+    afedpg = {"name": "afedpg", "iterations": 20, "momentum": [0.1, 0.2, 0.3, 0.4]}
+    arguments = {"methods": [afedpg], "profiles": [law], "training": {"seeds": 1, "eval_every": 10}}
+    ((whole,),) = (panel.methods for panel in panels(**arguments))
+    ((cut,),) = (panel.methods for panel in panels(whole.units[0].bytes // 2, **arguments))
+    assert [unit.method["momentum"] for unit in cut.units] == [[0.1, 0.2], [0.3, 0.4]]
+    assert all(len(unit.batch.labels) == 2 for unit in cut.units)
+
+
+def test_a_restart_that_a_communication_model_does_not_know():
+    methods = [{"name": "rennala_nigt", "iterations": 20, "restart": ["cancel", "finish"]}]
+    with pytest.raises(jn.InputError, match=r"methods\.0\.restart: comm_model 'gather' allows 'cancel'"):
+        panels(methods=methods, comm_model=["allreduce", "gather"])
+
+
+def test_long_labels_make_names_that_a_disk_takes():
+    label = "x" * 400
+    assert len(plan.short(label)) < 120
+    assert plan.short(label) != plan.short(label + "y")
+    assert plan.short("a/b") == "a_b"
+
+
 def test_a_run_that_does_not_fit_is_refused():
     with pytest.raises(
         jn.InputError, match=r"memory: rennala_nigt.* needs .* for a single run, the budget"
@@ -149,6 +172,7 @@ def test_bad_profiles(table, words):
         ({"name": "afedpg", "batch": 4}, "methods.0.batch: afedpg has none, allowed are lookahead"),
         ({"name": "rennala_pg", "momentum": 0.5}, "methods.0.momentum: rennala_pg has none"),
         ({"name": "synchronous_nigt", "batch": 5}, "methods.0.batch: got 5, synchronous_nigt takes one"),
+        ({"name": "m_synchronous_nigt", "batch": 5}, "methods.0.batch: got 5, at most the workers = 4"),
         ({"name": "n_pg_igt"}, "methods.0.name: n_pg_igt has one worker, workers = 4"),
     ],
 )

@@ -153,11 +153,17 @@ def test_a_disk_that_fills_up_is_reported_for_its_unit_and_the_others_go_on(
 
 @pytest.mark.skipif(not os.access("/dev/full", os.W_OK), reason="no /dev/full here")
 def test_a_real_full_device_leaves_no_half_file(tmp_path):
-    path = tmp_path / "note.txt"
-    (tmp_path / f".note.txt.{os.getpid()}").symlink_to("/dev/full")
-    with pytest.raises(OSError, match="No space left"):
-        files.write_text(path, "x" * 100_000)
-    assert not list(tmp_path.iterdir())
+    import xarray as xr
+
+    data = xr.Dataset({"x": ("i", np.arange(100_000.0))})
+    for write in (
+        lambda path: files.write_text(path, "x" * 100_000),
+        lambda path: files.write(data, path, checksum=True),
+    ):
+        (tmp_path / f".note.nc.{os.getpid()}").symlink_to("/dev/full")
+        with pytest.raises(OSError, match="No space left"):
+            write(tmp_path / "note.nc")
+        assert not list(tmp_path.iterdir())
 
 
 def test_a_unit_that_raises_is_named_and_the_others_go_on(
@@ -245,6 +251,43 @@ def test_an_edited_definition_computes_only_what_changed(
     assert same(undisturbed, out)
 
 
+def test_a_renamed_profile_keeps_its_training(definition, undisturbed, tmp_path, capsys, monkeypatch):
+    out = _copy(undisturbed, tmp_path / "out")
+    path = tmp_path / "renamed.toml"
+    path.write_text(DEFINITION.replace('label = "random"', 'label = "chance"'))
+    status, output = here(capsys, monkeypatch, "sweep", path, "--out", out)
+    assert status == 0, output
+    assert output.count("reused") == len(units(out))
+    before, after = (jn.load(x)["methods/afedpg"].to_dataset() for x in (undisturbed, out))
+    old, new = before.sel(profile="random"), after.sel(profile="chance")
+    np.testing.assert_array_equal(old["objective"], new["objective"])
+
+
+def test_a_grid_that_no_method_replays_is_empty(definition, tmp_path, capsys, monkeypatch):
+    path = tmp_path / "grid.toml"
+    only = DEFINITION[: DEFINITION.index("[[methods]]")] + DEFINITION[DEFINITION.index("[[profiles]]") :]
+    path.write_text(
+        only + "[grid]\nexponent = [0.0, 1.0]\ncomm_scale = 1.0\n"
+        '[[methods]]\nname = "malenia_nigt"\nbatch = 8\niterations = 100\nstepsize = 0.02\n'
+    )
+    out = tmp_path / "out"
+    status, output = here(capsys, monkeypatch, "sweep", path, "--out", out, "--set", "figure=true")
+    assert status == 0, output
+    assert jn.load(out)["grid"].to_dataset().sizes["method"] == 0
+    trained = ("sweep", path, "--out", out, "--set", "grid.trained=true", "--set", "figure=true")
+    status, output = here(capsys, monkeypatch, *trained)
+    assert status == 0, output
+    grid = jn.load(out)["grid"].to_dataset()
+    assert grid["time_to_threshold"].sizes == {
+        "method": 1,
+        "threshold": 1,
+        "comm_model": 2,
+        "exponent": 2,
+        "comm_scale": 1,
+    }
+    assert np.isfinite(grid["time_to_threshold"]).all()
+
+
 def test_snapshots_go_on_from_where_they_were_taken(tmp_path):
     """Bit by bit, for rounds and for arrivals, stopped after every evaluation."""
     problem = jn.problems.tabular(horizon=5, workers=3)
@@ -271,6 +314,7 @@ def test_a_snapshot_of_no_use_is_passed_over(tmp_path):
     state = {"x": jnp.arange(3.0)}
     kept.offer(7, state, lambda: {"r": jnp.ones(2)})
     assert kept.restore(state)[0] == 7
+    assert kept.restore(state, "another training") is None
     assert kept.restore({"x": jnp.arange(4.0)}) is None
     for path in (tmp_path / "s" / "7").rglob("*"):
         if path.is_file():
