@@ -31,14 +31,40 @@ STYLE = {
     "malenia_pg": ("#7F7F7F", "-", "Malenia PG"),
 }
 _OTHERS = ("#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+_LINES = ((0, (6, 2)), (0, (3, 1, 1, 1)), (0, (1, 1)), (0, (8, 2, 1, 2, 1, 2)))
 _BAND = (0.2, 0.8)
+_COLUMNS, _MOST = 4, 12
+"""Panels of returns in a row, and in all."""
 
 
-def style(method: str, label: str, position: int) -> tuple[str, str, str]:
-    """Colour, line style and title of a method, the same in every figure."""
-    if label in STYLE:
-        return STYLE[label]
-    return _OTHERS[position % len(_OTHERS)], STYLE.get(method, ("", "-", ""))[1], label
+def styles(methods: dict[str, str]) -> dict[str, tuple[str, str, str]]:
+    """Colour, line style and title of every method, the same in every figure.
+
+    Variants of a method have its colour and lines of their own.
+
+    Args:
+        methods: names of the methods by their labels.
+    """
+    found, seen = {}, dict.fromkeys(methods.values(), 0)
+    for label, method in methods.items():
+        known = STYLE.get(method)
+        others = [name for name in seen if name not in STYLE]
+        colour = known[0] if known else _OTHERS[others.index(method) % len(_OTHERS)]
+        lines = [known[1] if known else "-", *_LINES]
+        line = lines[seen[method] % len(lines)]
+        title = (
+            known[2] + label.removeprefix(method).replace(",", ", ")
+            if known and label.startswith(method)
+            else label
+        )
+        found[label] = colour, line, title
+        seen[method] += 1
+    return found
+
+
+def _methods(tree: xr.DataTree) -> dict[str, tuple[str, str, str]]:
+    """Styles of the methods of a panel."""
+    return styles({str(k): str(group.attrs["method"]) for k, group in tree["methods"].children.items()})
 
 
 def draw(tree: xr.DataTree, folder: Path) -> list[Path]:
@@ -59,18 +85,27 @@ def draw(tree: xr.DataTree, folder: Path) -> list[Path]:
 
 
 def _draw(tree: xr.DataTree, path: Path) -> list[Path]:
-    """One panel, under its first communication model."""
+    """One panel, under its first communication model; of many profiles some, evenly picked."""
     labels = [str(label) for label in tree["profiles"].to_dataset()["profile"].values]
-    maps = _maps(tree)
+    if len(labels) > _MOST:
+        labels = [labels[i] for i in np.linspace(0, len(labels) - 1, _MOST).round().astype(int)]
+    columns = min(len(labels), _COLUMNS)
+    lines, maps = -(-len(labels) // columns), _maps(tree)
+    heights = [3.0 * lines + 0.4, *([3.0] if maps else [])]
     with mpl.rc_context({"font.size": 9, "axes.grid": True, "grid.alpha": 0.3, "pdf.fonttype": 42}):
-        figure = Figure(figsize=(3.2 * len(labels) + 0.6, 6.4 if maps else 3.4), layout="constrained")
-        rows = figure.subfigures(2 if maps else 1, 1, squeeze=False)[:, 0]
-        curves = rows[0].subplots(1, len(labels), sharey=True, squeeze=False)[0]
-        for axes, label in zip(curves, labels, strict=True):
+        figure = Figure(figsize=(max(6.0, 3.2 * columns + 0.6), sum(heights)), layout="constrained")
+        rows = figure.subfigures(len(heights), 1, squeeze=False, height_ratios=heights)[:, 0]
+        curves = rows[0].subplots(lines, columns, sharey=True, squeeze=False)
+        for axes in curves.ravel()[len(labels) :]:
+            axes.set_visible(False)
+        for axes, label in zip(curves.ravel(), labels, strict=False):
             _returns(axes, tree, label)
-        curves[0].set_ylabel(r"$J(\theta_t)$, mean discounted return")
-        handles, names = curves[0].get_legend_handles_labels()
-        rows[0].legend(handles, names, loc="outside upper center", ncols=len(names), frameon=False)
+        for axes in curves[:, 0]:
+            axes.set_ylabel(r"$J(\theta_t)$, mean discounted return")
+        handles, names = curves[0, 0].get_legend_handles_labels()
+        rows[0].legend(
+            handles, names, loc="outside upper center", ncols=min(len(names), 4), frameon=False
+        )
         if maps:
             for axes, label in zip(rows[1].subplots(1, len(maps), squeeze=False)[0], maps, strict=True):
                 _speedup(axes, tree, label)
@@ -89,24 +124,19 @@ def _maps(tree: xr.DataTree) -> list[str]:
     return [label for label in shown if np.isfinite(grid["speedup"].sel({"method": label})).any()]
 
 
-def _title(tree: xr.DataTree, label: str) -> str:
-    position = list(tree["methods"].children).index(label)
-    return style(tree["methods"][label].attrs["method"], label, position)[2]
-
-
 def _returns(axes: Axes, tree: xr.DataTree, profile: str) -> None:
     """Median and band over seeds of J(theta_t), up to the time that all methods reach."""
-    until = np.inf
-    for position, (label, group) in enumerate(tree["methods"].children.items()):
+    until, looks = np.inf, _methods(tree)
+    for label, group in tree["methods"].children.items():
         dataset = best(group.to_dataset().isel(comm_model=0).sel(profile=profile))
-        colour, line, title = style(group.attrs["method"], label, position)
+        colour, line, title = looks[str(label)]
         times = dataset["eval_time"].values
         low, middle, high = np.quantile(
             dataset["objective"].transpose("seed", "evaluation").values,
             [_BAND[0], 0.5, _BAND[1]],
             axis=0,
         )
-        axes.plot(times, middle, line, color=colour, label=title)
+        axes.plot(times, middle, linestyle=line, color=colour, label=title)
         axes.fill_between(times, low, high, color=colour, alpha=0.2, linewidth=0)
         if np.isfinite(times[-1]):
             until = min(until, times[-1])
@@ -134,8 +164,8 @@ def _speedup(axes: Axes, tree: xr.DataTree, label: str) -> None:
     bar = axes.figure.colorbar(image, ax=axes)
     ticks = [t for t in bar.get_ticks() if abs(t) <= reach]
     bar.set_ticks(ticks, labels=[f"{2**t:.3g}" for t in ticks])
-    bar.set_label(f"time of {_title(tree, grid.attrs['baseline'])} / time")
-    axes.set_title(f"Speed-up of {_title(tree, label)} to the threshold")
+    bar.set_label(f"time of {_methods(tree)[grid.attrs['baseline']][2]} / time")
+    axes.set_title(f"Speed-up of {_methods(tree)[label][2]} to the threshold")
     axes.set_xlabel(r"heterogeneity $p$, $h_i = i^p$ s")
     power = float(grid.attrs["comm_exponent"])
     axes.set_ylabel(rf"communication $c$, $\kappa_i = c\, i^{{{power:g}}}$ s")

@@ -10,7 +10,7 @@ import pytest
 import xarray as xr
 
 import jaxnigt as jn
-from jaxnigt import cli, training_rounds
+from jaxnigt import cli, figures, training_rounds
 from jaxnigt.sweep import build, files, plan, spec, traces
 from tests.test_package import ROOT
 
@@ -153,6 +153,29 @@ def test_the_figure_is_drawn_and_follows_the_data(swept, tmp_path):
     tree["methods/rennala_nigt"]["objective"] = tree["methods/rennala_nigt"]["objective"] - 1.0
     changed = matplotlib.image.imread(draw(tree, tmp_path)[0])
     assert image.shape != changed.shape or (image != changed).any()
+
+
+def test_a_method_has_one_colour_and_its_variants_lines_of_their_own():
+    labels = {
+        "rennala_nigt,batch=4": "rennala_nigt",
+        "rennala_nigt,batch=8": "rennala_nigt",
+        "mine": "rennala_nigt",
+        "afedpg": "afedpg",
+        "other": "other",
+    }
+    looks = figures.styles(labels)
+    colours = {
+        method: {looks[k][0] for k, m in labels.items() if m == method} for method in labels.values()
+    }
+    assert all(len(colour) == 1 for colour in colours.values())
+    assert len({str(look[1]) for label, look in looks.items() if labels[label] == "rennala_nigt"}) == 3
+    assert [look[2] for look in looks.values()] == [
+        "Rennala NIGT, batch=4",
+        "Rennala NIGT, batch=8",
+        "mine",
+        "AFedPG",
+        "other",
+    ]
 
 
 def test_figures_command(swept, capsys, monkeypatch):
