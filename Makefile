@@ -46,7 +46,7 @@ bench: $(STAMP) ## time jaxnigt against what one would write without it; BENCH=n
 test: $(STAMP) ## run the tests but for the slow ones
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
 
-slow: $(STAMP) ## run the slow tests, minutes of training on real environments
+slow: $(STAMP) ## run the slow tests: real environments, killed sweeps, a Ray cluster, memory
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m slow
 
 lint: $(STAMP) ## check style and types
