@@ -67,6 +67,13 @@ def test_a_round_over_two_processes_of_two_devices_is_that_of_one_device():
             assert distance <= CLOSE, name
 
 
+def test_what_a_problem_has_seen_is_merged_or_said_not_to_be():
+    with pytest.raises(
+        jn.InputError, match="Tabular has no merge_observed, so its rounds need one device"
+    ):
+        jn.problems.tabular().merge_observed({})
+
+
 def test_one_device_needs_no_cut():
     assert spread.split((8, 8, 8), jax.devices()[:1]) is None
 

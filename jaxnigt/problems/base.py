@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 import jax
 from jaxtyping import Array, Float, Int, Key
 
+from jaxnigt.errors import InputError
+
 Params = Any
 """A pytree of float arrays."""
 
@@ -108,8 +110,14 @@ class Problem(abc.ABC):
         return params
 
     def merge_observed(self, observed: Any) -> Any:
-        """One `Estimate.observed` from those of parts of a round, stacked."""
-        raise NotImplementedError
+        """One `Estimate.observed` from those of parts of a round, stacked.
+
+        Raises:
+            InputError: a problem that watches its samples and does not say how to merge what it saw.
+        """
+        raise InputError(
+            f"problem: {type(self).__name__} has no merge_observed, so its rounds need one device."
+        )
 
     def dimension(self) -> int:
         """d, how many numbers a gradient holds."""
