@@ -40,11 +40,14 @@ def units(out):
 def test_ten_kills_in_a_row_lose_nothing_and_compute_no_unit_twice(definition, undisturbed, tmp_path):
     out, moments = tmp_path / "out", random.Random(0)
     finished, snapshots = {}, 0
-    for _ in range(10):
-        process = start(definition, out, "--snapshot-every", 0.05)
+    for kill in range(10):
+        process = start(definition, out, "--snapshot-every", 0.0)
         wait_for((out / ".owner.json").exists, process)
-        with pytest.raises(subprocess.TimeoutExpired):
-            process.communicate(timeout=moments.uniform(0.5, 4.0))
+        if kill == 0:  # one kill is sure to leave a snapshot, however fast the machine
+            wait_for(lambda: list((out / "snapshots").glob("*/*")), process)
+        else:
+            with pytest.raises(subprocess.TimeoutExpired):
+                process.communicate(timeout=moments.uniform(0.5, 4.0))
         process.send_signal(signal.SIGKILL)
         process.communicate()
         (out / ".owner.json").unlink(missing_ok=True)
