@@ -2,6 +2,10 @@
 
 PYTHON ?= python3.11
 SWEEP ?= quickstart
+# Sweeps that figures/ draws, quick ones first; SWEEP=all-small and all-paper run all of them.
+ALL := timing reacher hopper walker2d physical regimes reacher100 decreasing malenia humanoid humanoid100
+SIZE = $(filter small paper,$(lastword $(subst -, ,$(SWEEP))))
+NAME = $(if $(SIZE),$(SWEEP:-$(SIZE)=),$(SWEEP))
 ACCELERATOR ?= $(shell if command -v nvidia-smi >/dev/null 2>&1; then echo cuda; \
 	elif [ -e /dev/accel0 ] || [ -n "$$TPU_NAME" ]; then echo tpu; else echo cpu; fi)
 EXTRAS = $(if $(filter cpu,$(ACCELERATOR)),,[$(ACCELERATOR)])
@@ -25,9 +29,9 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".$(EXTRAS)" --group dev
 	@touch $@
 
-sweep: $(STAMP) ## run sweeps/$(SWEEP).toml; SWEEP=name picks another, ACCELERATOR=cpu|cuda|tpu the hardware
+sweep: $(STAMP) ## run sweeps/$(SWEEP).toml; SWEEP=NAME, NAME-small, NAME-paper, all-small; ACCELERATOR=cpu|cuda|tpu
 	@echo "accelerator: $(ACCELERATOR)"
-	$(BIN)/jaxnigt sweep sweeps/$(SWEEP).toml
+	$(BIN)/jaxnigt sweep $(if $(SIZE),--size $(SIZE)) $(patsubst %,sweeps/%.toml,$(if $(filter all,$(NAME)),$(ALL),$(NAME)))
 
 figures: $(STAMP) ## draw the figures again from results/$(SWEEP)
 	$(BIN)/jaxnigt figures results/$(SWEEP)

@@ -50,10 +50,15 @@ def _options(
 
 @app.command()
 def sweep(
-    file: Annotated[Path, typer.Argument(help="The definition, a TOML file.")],
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE...", help="Definitions, TOML files, one after another.")
+    ],
     out: Annotated[
         Path | None,
-        typer.Option(help="Folder for results, results/NAME if not given.", show_default=False),
+        typer.Option(
+            help="Folder for results, results/NAME if not given; of several files, OUT/NAME.",
+            show_default=False,
+        ),
     ] = None,
     fresh: Annotated[
         bool, typer.Option("--fresh/--resume", help="Compute everything again, or reuse what is there.")
@@ -85,11 +90,11 @@ def sweep(
         bool, typer.Option("--tensorboard", help="Write scalars for TensorBoard to OUT/tensorboard.")
     ] = False,
 ) -> None:
-    """Train, replay and draw what a definition asks for."""
+    """Train, replay and draw what definitions ask for."""
     from jaxnigt.sweep import spec
 
-    definition = spec.read(file, size=size, changes=changes or ())
-    folder = out or Path("results") / (definition.name if size is None else f"{definition.name}-{size}")
+    definitions = [spec.read(file, size=size, changes=changes or ()) for file in files]
+    folders = _folders([definition.name for definition in definitions], out, size)
     console = _console()
     from jaxnigt.sweep import memory as memories
 
@@ -97,7 +102,8 @@ def sweep(
     if dry_run:
         from jaxnigt.sweep import preview
 
-        preview.show(definition, folder, console, budget)
+        for definition, folder in zip(definitions, folders, strict=True):
+            preview.show(definition, folder, console, budget)
         return
     from jaxnigt.sweep.rayed import Cluster
     from jaxnigt.sweep.run import STOPPED, Options, run
@@ -110,16 +116,32 @@ def sweep(
         cluster=Cluster(ray_address, unit_cpus, unit_gpus),
         tensorboard=tensorboard,
     )
-    try:
-        status = run(definition, folder, console, options)
-    except KeyboardInterrupt:
-        console.print(
-            f"stopped at once; finished units and snapshots are in {folder}, the same command goes on "
-            "from there",
-            soft_wrap=True,
-        )
-        status = STOPPED
+    status = 0
+    for definition, folder in zip(definitions, folders, strict=True):
+        if len(files) > 1:
+            console.rule(definition.name)
+        try:
+            status = max(status, run(definition, folder, console, options))
+        except KeyboardInterrupt:
+            console.print(
+                f"stopped at once; finished units and snapshots are in {folder}, the same command goes "
+                "on from there",
+                soft_wrap=True,
+            )
+            status = STOPPED
+        if status == STOPPED:
+            break
     raise typer.Exit(status)
+
+
+def _folders(names: list[str], out: Path | None, size: str | None) -> list[Path]:
+    """Where each definition's results go."""
+    if len(set(names)) < len(names):
+        raise InputError(f"FILE: got the names {', '.join(names)}, different names are allowed.")
+    if out is not None and len(names) == 1:
+        return [out]
+    above = out or Path("results")
+    return [above / (name if size is None else f"{name}-{size}") for name in names]
 
 
 def _console() -> Console:

@@ -241,14 +241,16 @@ def _evaluate(
     def one_run(params: Params, key: Key[Array, ""], k: Int[Array, ""]) -> Evaluation:
         return problem.evaluate(params, fold_in_all(jax.random.fold_in(key, k), eval_batch))
 
-    over_leaves = jax.vmap(jax.vmap(one_run, (0, 0, None)), (0, None, None))
-    program = jax.vmap(over_leaves, (0, None, None))
+    def all_runs(params: Params, keys: Key[Array, " S"], k: Int[Array, ""]) -> tuple[Evaluation]:
+        # One axis for all runs: XLA's kernels for CPUs die of arrays with many axes (jax issue 39257).
+        runs = jax.tree.leaves(params)[0].shape[:3]
+        merged = jax.tree.map(lambda x: x.reshape(-1, *x.shape[3:]), params)
+        each = jnp.broadcast_to(keys, runs).reshape(-1)
+        found = jax.vmap(one_run, (0, 0, None))(merged, each, k)
+        return (jax.tree.map(lambda x: x.reshape(*runs, *x.shape[1:]), found),)
+
     inputs = (spread.ALL, spread.SEEDS, spread.NONE)
-
-    def one_result(*arguments: Any) -> tuple[Evaluation]:
-        return (program(*arguments),)
-
-    return spread.over_devices(one_result, split, inputs, (spread.ALL,))(params, keys, k)[0]
+    return spread.over_devices(all_runs, split, inputs, (spread.ALL,))(params, keys, k)[0]
 
 
 def _check_finite(record: Record, first: int, method: Method, seeds: Sequence[int], keep: bool) -> None:

@@ -131,7 +131,8 @@ def method(table: Plain, workers: int) -> Method:
         InputError: naming a key of the method.
     """
     name = table["name"]
-    given = {key: value for key, value in table.items() if key not in ("name", "iterations")}
+    own = ("name", "iterations", "eval_every")
+    given = {key: value for key, value in table.items() if key not in own}
     for key in given:
         if key not in _METHOD[name]:
             raise InputError(f"{key}: {name} has none, allowed are {', '.join(_METHOD[name])}.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 from pathlib import Path
 
 import jax
@@ -11,7 +12,7 @@ import platformdirs
 import xarray as xr
 
 from jaxnigt.problems import PolicyGradient
-from jaxnigt.sweep import build, files
+from jaxnigt.sweep import build, files, memory
 from jaxnigt.sweep.plan import Unit
 
 _TABLE = {
@@ -26,6 +27,11 @@ _TABLE = {
 }
 """Environment steps a second on two CPU cores, batch 64, rollouts alone, measured for this project."""
 
+_ACCELERATOR = "one NVIDIA A100"
+_PHYSICS, _BATCH = 9.5e5, 8192
+"""Physics steps a second of one MJX humanoid on an A100, and the batch at which it was measured; from the
+documentation of MuJoCo (MJX-JAX, "The Sharp Bits", section on large scenes)."""
+
 _KEPT = 8
 """Measurements that are remembered for each environment."""
 
@@ -33,12 +39,49 @@ _KEPT = 8
 def steps(unit: Unit) -> int:
     """Environment steps of a unit, those of evaluations included."""
     problem = build.problem(unit.problem, unit.workers)
+    return unit.runs * sum(_trajectories(unit)) * getattr(problem, "horizon", 1)
+
+
+def _trajectories(unit: Unit) -> tuple[int, int]:
+    """Trajectories of a run in training and in evaluations."""
     method = build.method(unit.method, unit.workers)
-    trajectories = int(method.sizes(unit.iterations).sum())
     evaluations = -(-unit.iterations // unit.training["eval_every"])
-    if isinstance(problem, PolicyGradient):
-        trajectories += evaluations * unit.training["eval_batch"]
-    return unit.runs * trajectories * getattr(problem, "horizon", 1)
+    sampled = isinstance(build.problem(unit.problem, unit.workers), PolicyGradient)
+    return (
+        int(method.sizes(unit.iterations).sum()),
+        evaluations * unit.training["eval_batch"] if sampled else 0,
+    )
+
+
+def accelerator_seconds(unit: Unit) -> tuple[float, float] | None:
+    """Seconds that an MJX unit takes on an accelerator by published speeds, from least to most.
+
+    Least: all batches are as efficient as the published one. Most: a batch of any size up to the
+    published one takes as long as that. Every body is taken to be as slow as the humanoid.
+
+    Returns:
+        None where MJX does not move the problem.
+    """
+    problem = build.problem(unit.problem, unit.workers)
+    if not isinstance(problem, PolicyGradient) or problem.env.backend != "mjx":
+        return None
+    physics = problem.horizon * int(problem.env._n_frames)
+    training, evaluation = _trajectories(unit)
+    method = build.method(unit.method, unit.workers)
+    lanes = memory.slots(method, unit)
+    batches = math.ceil(training / lanes) * math.ceil(unit.runs * lanes / _BATCH)
+    once = math.ceil(unit.runs * unit.training["eval_batch"] / _BATCH)
+    batches += evaluation // unit.training["eval_batch"] * once
+    least = unit.runs * (training + evaluation) * physics / _PHYSICS
+    return least, max(least, batches * physics * _BATCH / _PHYSICS)
+
+
+def accelerator_words() -> str:
+    """Where `accelerator_seconds` has its speed from."""
+    return (
+        f"{_ACCELERATOR}, by MuJoCo's published {_PHYSICS:,.0f} physics steps a second of {_BATCH:,} "
+        "MJX humanoids"
+    )
 
 
 def seconds(unit: Unit) -> tuple[float | None, str]:

@@ -59,7 +59,7 @@ def unit_bytes(problem: Problem, method: Method, unit: Unit) -> int:
     An estimate from above of what lives at one time; the program itself and Python are not in it.
     """
     theta = 4 * problem.dimension()
-    lanes = max(_slots(method, unit) * unit.runs, unit.training["eval_batch"] * unit.runs)
+    lanes = max(slots(method, unit) * unit.runs, unit.training["eval_batch"] * unit.runs)
     trajectories = lanes * (problem.trajectory_bytes() + theta)
     points = unit.workers if isinstance(method.collection, Asynchronous) else 0
     state = unit.runs * theta * (_COPIES + points)
@@ -70,7 +70,7 @@ def unit_bytes(problem: Problem, method: Method, unit: Unit) -> int:
     return int(trajectories + state + record)
 
 
-def _slots(method: Method, unit: Unit) -> int:
+def slots(method: Method, unit: Unit) -> int:
     """Trajectories that a run computes at once."""
     if isinstance(method.collection, Asynchronous):
         return min(method.collection.lanes or unit.workers, unit.workers)

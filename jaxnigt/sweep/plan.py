@@ -74,7 +74,7 @@ class Unit:
             "code": code_version(),
             "problem": self.problem,
             "problem_workers": build.problem_workers(self.problem, self.workers),
-            "method": {k: v for k, v in self.method.items() if k != "lanes"},
+            "method": {k: v for k, v in self.method.items() if k not in self._no_matter},
             "training": self.training,
             "seeds": self.seeds,
         }
@@ -88,6 +88,12 @@ class Unit:
                 digest.update(str(array.shape).encode())
                 digest.update(np.ascontiguousarray(array).tobytes())
         return digest.hexdigest()[:16]
+
+    @property
+    def _no_matter(self) -> tuple[str, ...]:
+        """Keys of the method's table that change no number of this unit."""
+        # When workers restart is a matter of the clock alone where one training serves all profiles.
+        return ("lanes", "eval_every", *(("restart",) if self.batch is None else ()))
 
     @property
     def filename(self) -> str:
@@ -209,7 +215,11 @@ def _panel(definition: Definition, label: str, table: Plain, workers: int, budge
             method_table,
             workers,
             definition.training.seed_list,
-            definition.training.model_dump(include={"key", "eval_every", "eval_batch"}),
+            {
+                "key": definition.training.key,
+                "eval_every": _eval_every(definition, method_table),
+                "eval_batch": definition.training.eval_batch,
+            },
         )
         along = _schedules(definition, whole, method, profiles) if scheduled else [whole]
         units = [part for unit in along for part in split(unit, problem, method, budget)]
@@ -229,13 +239,19 @@ def _methods(definition: Definition, workers: int) -> list[tuple[str, Plain]]:
                     raise InputError("restart: comm_model 'gather' allows 'cancel' only.")
             except InputError as error:
                 raise InputError(f"methods.{index}.{error}") from None
-            if definition.training.eval_every > variant.table["iterations"]:
+            every, most = _eval_every(definition, variant.table), variant.table["iterations"]
+            if every > most:
+                where = f"methods.{index}" if table.eval_every else "training"
                 raise InputError(
-                    f"training.eval_every: got {definition.training.eval_every}, at most the iterations "
-                    f"= {variant.table['iterations']} of {label} are allowed."
+                    f"{where}.eval_every: got {every}, at most the iterations = {most} of {label} are "
+                    "allowed."
                 )
             found.append((label, variant.table))
     return found
+
+
+def _eval_every(definition: Definition, table: Plain) -> int:
+    return table.get("eval_every", definition.training.eval_every)
 
 
 def _schedules(definition: Definition, whole: Unit, method: Method, profiles: list[Batch]) -> list[Unit]:

@@ -104,6 +104,14 @@ def _time(missing: list[Unit], console: Console) -> None:
     if unknown:
         words += ("; " if words else "") + f"{unknown} units of which nothing is known on this hardware"
     console.print(f"time: {words}, compilation not included", soft_wrap=True)
+    spans = [span for unit in missing if (span := cost.accelerator_seconds(unit))]
+    if spans:
+        least, most = (sum(ends) for ends in zip(*spans, strict=True))
+        console.print(
+            f"time: {_shown(least)} to {_shown(most)} on {cost.accelerator_words()}, by how well smaller "
+            "batches use it",
+            soft_wrap=True,
+        )
 
 
 def _shown(seconds: float) -> str:

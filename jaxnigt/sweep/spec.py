@@ -125,7 +125,7 @@ class ProblemTable(Table):
 
 
 class TrainingTable(Table):
-    """How long and how often; keys as in `jaxnigt.train`. Seeds are a number of them or a list."""
+    """What all methods share; keys as in `jaxnigt.train`. Seeds are a number of them or a list."""
 
     seeds: Positive | tuple[StrictInt, ...] = 3
     key: StrictInt = 0
@@ -146,7 +146,11 @@ class TrainingTable(Table):
 
 
 class MethodTable(Table):
-    """One method; keys as in `jaxnigt.methods`. Stepsizes and momenta are trained at once."""
+    """One method; keys as in `jaxnigt.methods`. Stepsizes and momenta are trained at once.
+
+    `eval_every` takes the place of the one of `training`, as an update of an asynchronous method is one
+    trajectory and a round of another is many.
+    """
 
     name: Literal[
         "rennala_nigt",
@@ -161,6 +165,7 @@ class MethodTable(Table):
     ]
     label: Label | None = None
     iterations: Many[Positive]
+    eval_every: Positive | None = None
     batch: Many[StrictInt] | None = None
     init_batch: Many[StrictInt] | None = None
     restart: Many[StrictStr] | None = None
