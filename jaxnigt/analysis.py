@@ -55,6 +55,18 @@ def improvement(dataset: xr.Dataset) -> tuple[xr.DataArray, xr.DataArray]:
     return first, last
 
 
+def objective_at(dataset: xr.Dataset, seconds: float) -> xr.DataArray:
+    """J(theta_t) at the last evaluation whose point exists by a time.
+
+    Args:
+        dataset: of a method under one profile, with `objective` and `eval_time`, both along
+            evaluation.
+        seconds: of virtual time, not before the first evaluation.
+    """
+    last = int(np.searchsorted(dataset["eval_time"].values, seconds, side="right")) - 1
+    return dataset["objective"].isel(evaluation=max(last, 0), drop=True)
+
+
 def threshold(datasets: Sequence[xr.Dataset], shares: Sequence[float]) -> tuple[float, np.ndarray]:
     """J at the start, and J that lies some shares of the way to the end that all methods reach.
 

@@ -1,13 +1,17 @@
 """The figure of a sweep: returns against virtual seconds, and speed-ups over the grid of profiles.
 
-Reads a data set and nothing else. Colours are Okabe and Ito's, which colour-blind readers can tell
+And what figures of one's own are made of: `drawing`, `curves`, `returns`, `save`. Reads data sets and
+nothing else. Colours are Okabe and Ito's, which colour-blind readers can tell
 apart, and each method has a line style of its own for readers in grey.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import matplotlib as mpl
 import numpy as np
@@ -32,9 +36,27 @@ STYLE = {
 }
 _OTHERS = ("#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _LINES = ((0, (6, 2)), (0, (3, 1, 1, 1)), (0, (1, 1)), (0, (8, 2, 1, 2, 1, 2)))
-_BAND = (0.2, 0.8)
+BAND = (0.2, 0.8)
+"""Quantiles over seeds between which bands lie."""
 _COLUMNS, _MOST = 4, 12
 """Panels of returns in a row, and in all."""
+
+
+class Curve(NamedTuple):
+    """One line of a panel.
+
+    Attributes:
+        data: of a method at its best hyperparameters under one profile, with `objective` [seed,
+            evaluation] and `eval_time` [evaluation] in seconds.
+        colour: of its method.
+        line: style of the line.
+        title: for the legend.
+    """
+
+    data: xr.Dataset
+    colour: str
+    line: str | tuple
+    title: str
 
 
 def styles(methods: dict[str, str]) -> dict[str, tuple[str, str, str]]:
@@ -84,6 +106,27 @@ def draw(tree: xr.DataTree, folder: Path) -> list[Path]:
     return paths
 
 
+def drawing() -> contextlib.AbstractContextManager[None]:
+    """What matplotlib is told for every figure, in a with statement."""
+    return mpl.rc_context({"font.size": 9, "axes.grid": True, "grid.alpha": 0.3, "pdf.fonttype": 42})
+
+
+def save(figure: Figure, path: Path) -> list[Path]:
+    """Write a figure as PATH.png and PATH.pdf, the same bytes for the same figure.
+
+    Args:
+        figure: drawn under `drawing`.
+        path: without suffix.
+
+    Returns:
+        Paths of the files.
+    """
+    paths = [path.with_name(f"{path.name}.{suffix}") for suffix in ("png", "pdf")]
+    figure.savefig(paths[0], dpi=160)
+    figure.savefig(paths[1], metadata={"CreationDate": None})
+    return paths
+
+
 def _draw(tree: xr.DataTree, path: Path) -> list[Path]:
     """One panel, under its first communication model; of many profiles some, evenly picked."""
     labels = [str(label) for label in tree["profiles"].to_dataset()["profile"].values]
@@ -92,27 +135,25 @@ def _draw(tree: xr.DataTree, path: Path) -> list[Path]:
     columns = min(len(labels), _COLUMNS)
     lines, maps = -(-len(labels) // columns), _maps(tree)
     heights = [3.0 * lines + 0.4, *([3.0] if maps else [])]
-    with mpl.rc_context({"font.size": 9, "axes.grid": True, "grid.alpha": 0.3, "pdf.fonttype": 42}):
+    with drawing():
         figure = Figure(figsize=(max(6.0, 3.2 * columns + 0.6), sum(heights)), layout="constrained")
         rows = figure.subfigures(len(heights), 1, squeeze=False, height_ratios=heights)[:, 0]
-        curves = rows[0].subplots(lines, columns, sharey=True, squeeze=False)
-        for axes in curves.ravel()[len(labels) :]:
+        panels_ = rows[0].subplots(lines, columns, sharey=True, squeeze=False)
+        for axes in panels_.ravel()[len(labels) :]:
             axes.set_visible(False)
-        for axes, label in zip(curves.ravel(), labels, strict=False):
-            _returns(axes, tree, label)
-        for axes in curves[:, 0]:
+        for axes, label in zip(panels_.ravel(), labels, strict=False):
+            returns(axes, curves(tree, label), float(np.ravel(tree.attrs["thresholds"])[0]))
+            axes.set_title(title(tree, label))
+        for axes in panels_[:, 0]:
             axes.set_ylabel(r"$J(\theta_t)$, mean discounted return")
-        handles, names = curves[0, 0].get_legend_handles_labels()
+        handles, names = panels_[0, 0].get_legend_handles_labels()
         rows[0].legend(
             handles, names, loc="outside upper center", ncols=min(len(names), 4), frameon=False
         )
         if maps:
             for axes, label in zip(rows[1].subplots(1, len(maps), squeeze=False)[0], maps, strict=True):
                 _speedup(axes, tree, label)
-        paths = [path.with_name(f"{path.name}.{suffix}") for suffix in ("png", "pdf")]
-        figure.savefig(paths[0], dpi=160)
-        figure.savefig(paths[1], metadata={"CreationDate": None})
-    return paths
+        return save(figure, path)
 
 
 def _maps(tree: xr.DataTree) -> list[str]:
@@ -124,26 +165,52 @@ def _maps(tree: xr.DataTree) -> list[str]:
     return [label for label in shown if np.isfinite(grid["speedup"].sel({"method": label})).any()]
 
 
-def _returns(axes: Axes, tree: xr.DataTree, profile: str) -> None:
-    """Median and band over seeds of J(theta_t), up to the time that all methods reach."""
-    until, looks = np.inf, _methods(tree)
+def title(tree: xr.DataTree, profile: str) -> str:
+    """How a panel of a profile is headed."""
+    return str(tree["profiles"].to_dataset()["title"].sel(profile=profile).values)
+
+
+def curves(tree: xr.DataTree, profile: str, comm_model: str | None = None) -> dict[str, Curve]:
+    """Every method of a panel at its best hyperparameters under a profile, by its label.
+
+    Args:
+        tree: a panel of a data set, as `jaxnigt.sweep.panels` gives it.
+        profile: label of the profile.
+        comm_model: by default the first of the data set.
+    """
+    looks, found = _methods(tree), {}
     for label, group in tree["methods"].children.items():
-        dataset = best(group.to_dataset().isel(comm_model=0).sel(profile=profile))
-        colour, line, title = looks[str(label)]
-        times = dataset["eval_time"].values
-        low, middle, high = np.quantile(
-            dataset["objective"].transpose("seed", "evaluation").values,
-            [_BAND[0], 0.5, _BAND[1]],
-            axis=0,
-        )
-        axes.plot(times, middle, linestyle=line, color=colour, label=title)
+        dataset = group.to_dataset()
+        model = dataset["comm_model"].values[0] if comm_model is None else comm_model
+        data = best(dataset.sel(comm_model=model, profile=profile))
+        found[str(label)] = Curve(data, *looks[str(label)])
+    return found
+
+
+def returns(axes: Axes, lines: Mapping[str, Curve], level: float | None = None) -> None:
+    """Median and band over seeds of J(theta_t) against virtual time.
+
+    Up to the time that all methods reach, or at which the last of them comes to the level.
+
+    Args:
+        axes: of the panel.
+        lines: what to draw.
+        level: a J that is marked.
+    """
+    ends, reached = [], [0.0]
+    for data, colour, line, name in lines.values():
+        times = data["eval_time"].values
+        values = data["objective"].transpose("seed", "evaluation").values
+        low, middle, high = np.nanquantile(values, [BAND[0], 0.5, BAND[1]], axis=0)
+        axes.plot(times, middle, linestyle=line, color=colour, label=name)
         axes.fill_between(times, low, high, color=colour, alpha=0.2, linewidth=0)
-        if np.isfinite(times[-1]):
-            until = min(until, times[-1])
-    if np.isfinite(until):
-        axes.set_xlim(0, until)
-    axes.axhline(np.ravel(tree.attrs["thresholds"])[0], color="0.4", linewidth=0.8, linestyle=":")
-    axes.set_title(str(tree["profiles"].to_dataset()["title"].sel(profile=profile).values))
+        ends += [times[-1]] if np.isfinite(times[-1]) else []
+        if level is not None and (middle >= level).any():
+            reached.append(times[np.argmax(middle >= level)])
+    if ends:
+        axes.set_xlim(0, min(max(ends), max(min(ends), 1.1 * max(reached))))
+    if level is not None:
+        axes.axhline(level, color="0.4", linewidth=0.8, linestyle=":")
     axes.set_xlabel("virtual time [s]")
 
 

@@ -29,8 +29,8 @@ _TABLE = {
 
 _ACCELERATOR = "one NVIDIA A100"
 _PHYSICS, _BATCH = 9.5e5, 8192
-"""Physics steps a second of one MJX humanoid on an A100, and the batch at which it was measured; from the
-documentation of MuJoCo (MJX-JAX, "The Sharp Bits", section on large scenes)."""
+"""Physics steps a second of one MJX humanoid on an A100, and the batch at which it was measured; from
+the documentation of MuJoCo (MJX-JAX, "The Sharp Bits", section on large scenes)."""
 
 _KEPT = 8
 """Measurements that are remembered for each environment."""
@@ -65,7 +65,7 @@ def accelerator_seconds(unit: Unit) -> tuple[float, float] | None:
     problem = build.problem(unit.problem, unit.workers)
     if not isinstance(problem, PolicyGradient) or problem.env.backend != "mjx":
         return None
-    physics = problem.horizon * int(problem.env._n_frames)
+    physics = problem.horizon * int(getattr(problem.env, "_n_frames", 1))
     training, evaluation = _trajectories(unit)
     method = build.method(unit.method, unit.workers)
     lanes = memory.slots(method, unit)

@@ -108,8 +108,8 @@ def _time(missing: list[Unit], console: Console) -> None:
     if spans:
         least, most = (sum(ends) for ends in zip(*spans, strict=True))
         console.print(
-            f"time: {_shown(least)} to {_shown(most)} on {cost.accelerator_words()}, by how well smaller "
-            "batches use it",
+            f"time: {_shown(least)} to {_shown(most)} on {cost.accelerator_words()}, by how well "
+            "smaller batches use it",
             soft_wrap=True,
         )
 

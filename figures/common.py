@@ -1,0 +1,179 @@
+"""What the scripts share: the results that they read, panels of returns, words for captions."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+from matplotlib.figure import Figure
+
+import jaxnigt as jn
+from jaxnigt.errors import InputError
+from jaxnigt.figures import Curve, curves, returns, title
+from jaxnigt.sweep import panels
+
+SIZES = ("small", "paper")
+RETURN = r"$J(\theta_t)$, mean discounted return"
+
+
+class MissingResultsError(Exception):
+    """Results that are not there."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Results:
+    """Results of sweeps at one size.
+
+    Attributes:
+        folder: that holds NAME-SIZE.
+        size: "small" or "paper".
+    """
+
+    folder: Path = Path("results")
+    size: str = "small"
+
+    def load(self, name: str) -> xr.DataTree:
+        """The data set of a sweep.
+
+        Raises:
+            MissingResultsError: naming the command that makes it.
+        """
+        path = self.folder / f"{name}-{self.size}"
+        try:
+            return jn.load(path)
+        except InputError:
+            raise MissingResultsError(
+                f"{path} has no results, `make sweep SWEEP={name}-{self.size}` makes them"
+            ) from None
+
+    def panel(self, name: str, index: int = 0) -> xr.DataTree:
+        """One problem of a sweep, by its place in the definition."""
+        return list(panels(self.load(name)).values())[index]
+
+
+@dataclasses.dataclass(frozen=True)
+class Drawn:
+    """What a script makes.
+
+    Attributes:
+        figure: None for tables.
+        caption: what is seen, in Markdown.
+        texts: other files, by suffix.
+    """
+
+    figure: Figure | None
+    caption: str
+    texts: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class Panel:
+    """Returns of some methods under one profile.
+
+    Attributes:
+        title: above it.
+        lines: what is drawn.
+        level: of J that times are taken to.
+    """
+
+    title: str
+    lines: dict[str, Curve]
+    level: float
+
+
+def level(tree: xr.DataTree) -> float:
+    """The J that times are taken to, the first threshold of a panel."""
+    return float(np.ravel(tree.attrs["thresholds"])[0])
+
+
+def compared(tree: xr.DataTree, profile: str, heading: str | None = None) -> Panel:
+    """All methods under AllReduce; AFedPG over one link too, where it was trained so and it matters."""
+    lines = curves(tree, profile, "allreduce")
+    data = tree["methods/afedpg"].to_dataset()
+    if (
+        "serial" in data["comm_model"]
+        and tree["profiles"].to_dataset()["comm"].sel(profile=profile).any()
+    ):
+        one_link = curves(tree, profile, "serial")["afedpg"]
+        lines["afedpg"] = lines["afedpg"]._replace(title="AFedPG, parallel links")
+        lines["afedpg serial"] = one_link._replace(title="AFedPG, one link", line=(0, (4, 1, 1, 1)))
+    return Panel(heading or title(tree, profile), lines, level(tree))
+
+
+def draw_returns(shown: Sequence[Panel], columns: int = 3) -> Figure:
+    """Panels of returns against virtual time under one legend."""
+    columns = min(columns, len(shown))
+    lines = -(-len(shown) // columns)
+    figure = Figure(figsize=(max(5.5, 3.2 * columns + 0.4), 2.8 * lines + 0.7), layout="constrained")
+    grid = figure.subplots(lines, columns, squeeze=False).ravel()
+    for axes in grid[len(shown) :]:
+        axes.set_visible(False)
+    names: dict[str, object] = {}
+    for axes, panel in zip(grid, shown, strict=False):
+        returns(axes, panel.lines, panel.level)
+        axes.set_title(panel.title)
+        axes.set_ylabel(RETURN)
+        handles, labels = axes.get_legend_handles_labels()
+        names |= dict(zip(labels, handles, strict=True))
+    figure.legend(
+        list(names.values()),
+        list(names),
+        loc="outside upper center",
+        ncols=min(len(names), 4),
+        frameon=False,
+    )
+    return figure
+
+
+def scale(results: Results, name: str, tree: xr.DataTree) -> str:
+    """What was run, in Markdown: problem, methods, grids, seeds, and from which data.
+
+    Args:
+        results: where they are.
+        name: of the sweep.
+        tree: a panel of its data set, whose root has the definition.
+    """
+    root = tree.root.attrs
+    definition = json.loads(root["definition"])
+    problem = definition["problem"]
+    what = ", ".join(problem["environment"] or [problem["kind"]])
+    what += f" on {problem['backend'][0]}" if problem["backend"] else ""
+    trained = [_trained(str(k), group.to_dataset()) for k, group in tree["methods"].children.items()]
+    commit, made = root["git_commit"][:12], root["created"]
+    return (
+        f"Scale {results.size!r}: {what}, horizon {_given(problem, 'horizon')}, discount "
+        f"{_given(problem, 'discount')}, n = {tree.attrs['workers']}, d = {tree.attrs['parameters']:,}. "
+        f"{'; '.join(trained)}. Lines are medians over seeds, bands their 20 and 80 per cent quantiles; "
+        "each method has the stepsize and momentum with the highest J averaged over seeds and the last "
+        "tenth of its evaluations, those that train along the clock for each profile. Thresholds lie "
+        f"80 per cent of the way from J(theta_0) to the lowest final J: {level(tree):.4g}. "
+        f"Data: {results.folder / f'{name}-{results.size}' / 'results.nc'} (commit {commit}, {made})."
+    )
+
+
+def _given(problem: dict[str, list], key: str) -> str:
+    return f"{problem[key][0]:g}" if problem[key] else "by default"
+
+
+def _trained(label: str, data: xr.Dataset) -> str:
+    """How a method was trained and which hyperparameters it has."""
+    index = [data[f"best_{leaf}_index"].astype(int) for leaf in ("stepsize", "momentum")]
+    alphas = data["stepsize"].values[np.unique(index[0].values)]
+    etas = data["momentum"].values[np.unique(index[1].values)]
+    return (
+        f"{label}: {data.sizes['round']:,} updates, {data.sizes['seed']} seeds, stepsize "
+        f"{_words(alphas)} of {_words(data['stepsize'].values)}, momentum {_words(etas)} of "
+        f"{_words(data['momentum'].values)}"
+    )
+
+
+def _words(values: np.ndarray) -> str:
+    """Numbers for people, powers of two as such."""
+    logs = np.log2(values)
+    if (values > 0).all() and np.allclose(logs, np.round(logs)):
+        return "{" + ", ".join(f"2^{round(x)}" for x in logs) + "}"
+    return "{" + ", ".join(f"{x:g}" for x in values) + "}"
