@@ -5,6 +5,7 @@ SWEEP ?= quickstart
 # Sweeps that figures/ draws, quick ones first; SWEEP=all-small and all-paper run all of them.
 ALL := timing reacher hopper walker2d physical regimes reacher100 decreasing malenia humanoid humanoid100
 SIZE = $(filter small paper,$(lastword $(subst -, ,$(SWEEP))))
+FIGSIZE ?= small
 NAME = $(if $(SIZE),$(SWEEP:-$(SIZE)=),$(SWEEP))
 ACCELERATOR ?= $(shell if command -v nvidia-smi >/dev/null 2>&1; then echo cuda; \
 	elif [ -e /dev/accel0 ] || [ -n "$$TPU_NAME" ]; then echo tpu; else echo cpu; fi)
@@ -33,8 +34,8 @@ sweep: $(STAMP) ## run sweeps/$(SWEEP).toml; SWEEP=NAME, NAME-small, NAME-paper,
 	@echo "accelerator: $(ACCELERATOR)"
 	$(BIN)/jaxnigt sweep $(if $(SIZE),--size $(SIZE)) $(patsubst %,sweeps/%.toml,$(if $(filter all,$(NAME)),$(ALL),$(NAME)))
 
-figures: $(STAMP) ## draw the figures again from results/$(SWEEP)
-	$(BIN)/jaxnigt figures results/$(SWEEP)
+figures: $(STAMP) ## draw all figures and tables from the results of all-small; FIG=NAME one, FIGSIZE=paper the others
+	$(BIN)/python -m figures --size $(FIGSIZE) $(FIG)
 
 notebooks: $(STAMP) ## run the bound-check notebooks in theory/
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[notebooks]"

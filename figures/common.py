@@ -77,12 +77,12 @@ class Panel:
     Attributes:
         title: above it.
         lines: what is drawn.
-        level: of J that times are taken to.
+        level: of J that times are taken to, if it is to be marked.
     """
 
     title: str
     lines: dict[str, Curve]
-    level: float
+    level: float | None
 
 
 def level(tree: xr.DataTree) -> float:
@@ -99,9 +99,25 @@ def compared(tree: xr.DataTree, profile: str, heading: str | None = None) -> Pan
         and tree["profiles"].to_dataset()["comm"].sel(profile=profile).any()
     ):
         one_link = curves(tree, profile, "serial")["afedpg"]
-        lines["afedpg"] = lines["afedpg"]._replace(title="AFedPG, parallel links")
-        lines["afedpg serial"] = one_link._replace(title="AFedPG, one link", line=(0, (4, 1, 1, 1)))
+        lines["afedpg one link"] = one_link._replace(title="AFedPG, one link", line=(0, (4, 1, 1, 1)))
     return Panel(heading or title(tree, profile), lines, level(tree))
+
+
+def each_worker(panel: Panel, heading: str, worker: int) -> Panel:
+    """The same lines, with J_i of one worker's own problem in place of J.
+
+    Args:
+        panel: of methods on a problem whose workers differ.
+        heading: of the new panel.
+        worker: which, from 0.
+    """
+    lines = {
+        label: line._replace(
+            data=line.data.assign(objective=line.data["worker_objective"].isel(problem=worker))
+        )
+        for label, line in panel.lines.items()
+    }
+    return Panel(heading, lines, None)
 
 
 def draw_returns(shown: Sequence[Panel], columns: int = 3) -> Figure:
@@ -116,9 +132,10 @@ def draw_returns(shown: Sequence[Panel], columns: int = 3) -> Figure:
     for axes, panel in zip(grid, shown, strict=False):
         returns(axes, panel.lines, panel.level)
         axes.set_title(panel.title)
-        axes.set_ylabel(RETURN)
         handles, labels = axes.get_legend_handles_labels()
         names |= dict(zip(labels, handles, strict=True))
+    for axes in grid[::columns]:
+        axes.set_ylabel(RETURN)
     figure.legend(
         list(names.values()),
         list(names),

@@ -131,7 +131,15 @@ def sweep(
             status = STOPPED
         if status == STOPPED:
             break
+        _forget_programs()
     raise typer.Exit(status)
+
+
+def _forget_programs() -> None:
+    """Let go of compiled programs: a process may map so many pieces of memory and no more."""
+    import jax
+
+    jax.clear_caches()
 
 
 def _folders(names: list[str], out: Path | None, size: str | None) -> list[Path]:

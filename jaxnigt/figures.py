@@ -190,7 +190,8 @@ def curves(tree: xr.DataTree, profile: str, comm_model: str | None = None) -> di
 def returns(axes: Axes, lines: Mapping[str, Curve], level: float | None = None) -> None:
     """Median and band over seeds of J(theta_t) against virtual time.
 
-    Up to the time that all methods reach, or at which the last of them comes to the level.
+    Up to the time that all methods reach, or later if one of them comes to the level only then; all of
+    it where there is no level.
 
     Args:
         axes: of the panel.
@@ -208,7 +209,8 @@ def returns(axes: Axes, lines: Mapping[str, Curve], level: float | None = None) 
         if level is not None and (middle >= level).any():
             reached.append(times[np.argmax(middle >= level)])
     if ends:
-        axes.set_xlim(0, min(max(ends), max(min(ends), 1.1 * max(reached))))
+        shortest = max(min(ends), 1.1 * max(reached)) if level is not None else np.inf
+        axes.set_xlim(0, min(max(ends), shortest))
     if level is not None:
         axes.axhline(level, color="0.4", linewidth=0.8, linestyle=":")
     axes.set_xlabel("virtual time [s]")

@@ -1,4 +1,4 @@
-"""Results of every definition that figures read, with a small finite problem in place of the environment."""
+"""Results of the definitions that figures read, on a small finite problem instead of the environment."""
 
 from pathlib import Path
 

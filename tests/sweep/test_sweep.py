@@ -3,6 +3,7 @@
 import json
 import re
 import sys
+import tomllib
 
 import matplotlib.image
 import numpy as np
@@ -294,10 +295,65 @@ def test_results_that_are_not_there(tmp_path):
 
 @pytest.mark.loose
 @pytest.mark.parametrize("path", sorted((ROOT / "sweeps").glob("*.toml")), ids=lambda p: p.stem)
-def test_every_definition_builds(path):
-    definition = spec.read(path)
-    assert definition.name == path.stem
-    assert all(panel.dimension > 0 and panel.methods for panel in plan.panels(definition))
+def test_every_definition_has_a_plan_in_every_size(capsys, monkeypatch, path):
+    assert spec.read(path).name == path.stem
+    sizes = () if path.stem in ("quickstart", "tiny") else ("small", "paper")
+    for size in sizes or (None,):
+        arguments = ("--size", size) if size else ()
+        status, out, err = run(capsys, monkeypatch, "sweep", path, "--dry-run", *arguments)
+        assert (status, err) == (0, "")
+        words = " ".join(out.split())
+        assert f"done in results/{path.stem}{f'-{size}' if size else ''}" in words
+        assert "memory: at most" in words
+        assert "time: " in words
+        if size == "paper":  # all of which are for an accelerator
+            assert "on one NVIDIA A100, by MuJoCo's published" in words
+
+
+TWO_CLOCKS = """
+name = "clocks"
+[problem]
+kind = "tabular"
+[training]
+eval_every = 5
+[[methods]]
+name = "rennala_nigt"
+restart = ["cancel", "finish"]
+iterations = 20
+[[methods]]
+name = "afedpg"
+iterations = 200
+eval_every = 50
+[[profiles]]
+label = "law"
+family = "power_law"
+exponent = 0.5
+"""
+
+
+def test_what_is_a_matter_of_the_clock_alone_is_trained_once():
+    (panel,) = plan.panels(spec.parse(tomllib.loads(TWO_CLOCKS)))
+    cancel, finish, afedpg = panel.methods
+    assert (cancel.table["restart"], finish.table["restart"]) == ("cancel", "finish")
+    assert cancel.units[0].key == finish.units[0].key != afedpg.units[0].key
+    assert [m.units[0].training["eval_every"] for m in panel.methods] == [5, 5, 50]
+    wrong = TWO_CLOCKS.replace("eval_every = 50", "eval_every = 500")
+    with pytest.raises(jn.InputError, match=r"^methods\.1\.eval_every: got 500, at most the iterations"):
+        plan.panels(spec.parse(tomllib.loads(wrong)))
+
+
+@pytest.mark.loose
+def test_several_definitions_run_one_after_another(capsys, monkeypatch, tmp_path):
+    for name in ("one", "two"):
+        (tmp_path / f"{name}.toml").write_text(DEFINITION.replace('name = "small"', f'name = "{name}"'))
+    paths = [tmp_path / f"{name}.toml" for name in ("one", "two")]
+    status, _, _ = run(capsys, monkeypatch, "sweep", *paths, "--out", tmp_path / "out")
+    assert status == 0
+    for name in ("one", "two"):
+        assert json.loads(jn.load(tmp_path / "out" / name).attrs["definition"])["name"] == name
+    status, _, err = run(capsys, monkeypatch, "sweep", paths[0], paths[0])
+    assert status == 2
+    assert err == "error: FILE: got the names one, one, different names are allowed.\n"
 
 
 def test_doctor(capsys, monkeypatch):
