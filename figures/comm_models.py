@@ -167,6 +167,12 @@ def _cell(rule: str, time: Time) -> str:
 
 
 def words(band: Float64[np.ndarray, "3"]) -> str:
-    """A median and its band."""
-    low, middle, high = (f"{x:,.0f}" if np.isfinite(x) else "never" for x in band)
+    """A median and its band, for people."""
+    if not np.isfinite(band[0]):
+        return "never"
+    low, middle, high = (_seconds(x) if np.isfinite(x) else "never" for x in band)
     return f"{middle} ({low} to {high})"
+
+
+def _seconds(x: float) -> str:
+    return f"{x:,.0f}" if x >= 100 else f"{x:.3g}"

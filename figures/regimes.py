@@ -228,7 +228,7 @@ def _gains(
         axes.set_title(f"gain, {model}: at most {_number(np.nanmax, gains[model])}")
         axes.grid(False)
     bar = figure.colorbar(image, ax=list(panels), pad=0.02)
-    ticks = [x for x in _TICKS[most > 1] if x <= 2**most]
+    ticks = [x for x in _TICKS[int(most > 1)] if x <= 2**most]
     bar.set_ticks(np.log2(ticks), labels=[f"{x:g}" for x in ticks])
     bar.set_label("time of Synchronized NIGT / fastest")
 
