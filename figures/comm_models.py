@@ -130,6 +130,7 @@ def seconds(axes: Axes, values: np.ndarray) -> None:
     """A vertical log axis with room around positive values and plain numbers at 1, 2 and 5."""
     values = values[values > 0]
     if not values.size:
+        axes.set_yticks([])
         return
     axes.set_yscale("log")
     axes.set_ylim(values.min() / 1.5, values.max() * 1.5)

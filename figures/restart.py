@@ -21,7 +21,7 @@ CANCEL, FINISH = (f"rennala_nigt,restart={rule}" for rule in ("cancel", "finish"
 SHOWN = "fixed,exponent=1"
 """Profile whose returns are drawn."""
 _TICKS = (
-    (0.5, 0.6, 0.7, 0.8, 0.9, 1, 1.1, 1.2, 1.3, 1.5, 1.7, 2, 2.5, 3, 4),
+    (0.5, 0.6, 0.7, 0.8, 0.9, 1, 1.1, 1.2, 1.5, 2, 2.5, 3, 4),
     (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000),
 )
 """Ratios to label, where the largest is at most 4 times the smallest and where it is more."""
