@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
+from jaxtyping import Float64
+from numpy.typing import ArrayLike
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from jaxnigt.bounds.expressions import LOWER, Order, orders
 from jaxnigt.bounds.lower_bounds import lower
 from jaxnigt.bounds.names import KINDS, choice, supports_allreduce
 from jaxnigt.bounds.result import Bound
@@ -33,33 +36,103 @@ _NOTES = {
 }
 
 
-class _Setting(NamedTuple):
+class Row(NamedTuple):
+    """A method or a lower bound in a table.
+
+    Attributes:
+        label: name of the method, or one of `jaxnigt.bounds.expressions.LOWER`.
+        order: its order form in words, with its source.
+        bound: of shape [profiles, accuracies].
+    """
+
+    label: str
+    order: Order
+    bound: Bound
+
+    @property
+    def allreduce(self) -> str:
+        """Whether the aggregation is one sum over all workers: "yes", "no", or "-" for a lower bound."""
+        if self.label not in KINDS:
+            return "-"
+        return "yes" if supports_allreduce(self.label) else "no"
+
+
+class Setting(NamedTuple):
+    """A table.
+
+    Attributes:
+        title: what is common to its rows.
+        rows: the methods, then the lower bounds.
+    """
+
     title: str
-    methods: tuple[str, ...]
-    marked: tuple[str, ...]
-    heterogeneous: bool
+    rows: tuple[Row, ...]
 
 
-_SETTINGS = (
-    _Setting(
-        "Homogeneous workers, Table 1",
-        tuple(name for name in KINDS if not name.startswith("malenia")),
-        ("m_synchronous_nigt",),
-        False,
-    ),
-    _Setting(
-        "Heterogeneous workers, Table 2",
-        tuple(name for name, kind in KINDS.items() if kind.heterogeneous),
-        ("synchronous_pg", "synchronous_nigt", "malenia_pg"),
-        True,
-    ),
+_TITLES = {False: "Homogeneous workers, Table 1", True: "Heterogeneous workers, Table 2"}
+
+_OPTIONS: dict[str, dict[str, Any]] = dict(
+    zip(LOWER, ({}, {"power": "7/4"}, {"smooth": "gradient"}), strict=True)
 )
 
-_LOWER = {
-    "lower bound": {},
-    "lower bound, 7/4 claimed": {"power": "7/4"},
-    "lower bound, L_g alone": {"smooth": "gradient"},
-}
+
+def slowest_link(profile: Profile) -> Float64[np.ndarray, "*profiles"]:
+    """The largest kappa_i of a profile's live workers, by default the kappa of its bounds."""
+    live = np.isfinite(profile.compute)
+    return np.asarray(np.where(live, profile.comm, 0.0).max(axis=-1))
+
+
+def settings(
+    profile: Profile,
+    constants: Constants,
+    epsilon: ArrayLike,
+    *,
+    kappa: ArrayLike | None = None,
+    form: str = "order",
+) -> tuple[Setting, Setting]:
+    """Both tables as data.
+
+    Args:
+        profile: one profile, or a batch of them.
+        constants: of the problem, each one number.
+        epsilon: accuracies, [E].
+        kappa: seconds of one communication, one or one a profile, by default `slowest_link`.
+        form: "order" or "certified", which has no rows for AFedPG and for the claim of 7/4.
+
+    Returns:
+        Tables 1 and 2 of arXiv 2509.24305, their bounds of shape [P, E] for P profiles.
+
+    Raises:
+        InputError: a number out of range, an unknown form, or no fixed times.
+    """
+    choice("form", form, FORMS)
+    each = profile.reshape(-1)
+    link = np.broadcast_to(slowest_link(each) if kappa is None else np.asarray(kappa), each.shape)
+    question = (each.reshape(*each.shape, 1), constants, np.asarray(epsilon))
+    homogeneous, heterogeneous = (
+        Setting(_TITLES[own], _rows(own, question, link[:, None], form)) for own in (False, True)
+    )
+    return homogeneous, heterogeneous
+
+
+def _rows(
+    heterogeneous: bool,
+    question: tuple[Profile, Constants, np.ndarray],
+    kappa: np.ndarray,
+    form: str,
+) -> tuple[Row, ...]:
+    rows = []
+    for label, order in orders(heterogeneous).items():
+        options = _OPTIONS.get(label)
+        if form == "certified" and (label == "afedpg" or "power" in (options or {})):
+            continue
+        if options is None:
+            bound = upper(label, *question, kappa=kappa, form=form)
+        else:
+            options = {**options, "heterogeneous": heterogeneous, "kappa": kappa, "form": form}
+            bound = lower("rennala_nigt", *question, **options)
+        rows.append(Row(label, order, bound))
+    return tuple(rows)
 
 
 def show(
@@ -76,68 +149,45 @@ def show(
         profile: one profile, or a batch of them.
         constants: of the problem, each one number.
         epsilon: accuracies.
-        kappa: seconds of one communication, by default the largest of a profile's live workers.
+        kappa: seconds of one communication, by default `slowest_link`.
         form: "order" or "certified".
         console: where to.
 
     Raises:
         InputError: a number out of range, an unknown form, or no fixed times.
     """
-    choice("form", form, FORMS)
     each = profile.reshape(-1)
-    link = np.where(np.isfinite(each.compute), each.comm, 0.0).max(axis=-1) if kappa is None else kappa
-    link = np.broadcast_to(link, each.shape)[:, None]
-    column = each.reshape(*each.shape, 1)
-    for setting in _SETTINGS:
-        rows = _rows(setting, column, constants, np.array(epsilon), link, form)
+    link = slowest_link(each) if kappa is None else np.full(each.shape, kappa)
+    for setting in settings(each, constants, epsilon, kappa=link, form=form):
         for p in range(each.shape[0]):
             for e, accuracy in enumerate(epsilon):
                 which = f", profile {p + 1} of {each.shape[0]}" if each.shape[0] > 1 else ""
                 title = (
                     f"{setting.title}{which}: n = {each.n}, epsilon = {accuracy:g}, "
-                    f"kappa = {link[p, 0]:g} s, form {form}"
+                    f"kappa = {link[p]:g} s, form {form}"
                 )
-                console.print(_table(title, setting, rows, (p, e), form))
+                console.print(_table(title, setting.rows, (p, e), form))
     console.print(_NOTES[form], highlight=False)
 
 
-def _rows(
-    setting: _Setting,
-    profile: Profile,
-    constants: Constants,
-    epsilon: np.ndarray,
-    kappa: np.ndarray,
-    form: str,
-) -> dict[str, Bound]:
-    """The bound of each row, of shape [profiles, accuracies]."""
-    common: dict[str, Any] = {"kappa": kappa, "form": form}
-    known = [name for name in setting.methods if form == "order" or KINDS[name].rule != "asynchronous"]
-    rows = {name: upper(name, profile, constants, epsilon, **common) for name in known}
-    for label, options in _LOWER.items():
-        if form == "order" or "power" not in options:
-            options = {**common, **options, "heterogeneous": setting.heterogeneous}
-            rows[label] = lower(known[0], profile, constants, epsilon, **options)
-    return rows
-
-
-def _table(
-    title: str, setting: _Setting, rows: dict[str, Bound], at: tuple[int, int], form: str
-) -> Table:
+def _table(title: str, rows: tuple[Row, ...], at: tuple[int, int], form: str) -> Table:
     table = Table(title=title)
     table.add_column("method")
     for column in _COLUMNS:
         # rich would take [s] for a style.
         table.add_column(escape(column), justify="left" if column == "dominated by" else "right")
-    for label, bound in rows.items():
-        if label == next(iter(_LOWER)):
+    for row in rows:
+        if row.label == LOWER[0]:
             table.add_section()
+        bound = row.bound
         numbers = (bound.time[at], bound.computation[at], bound.communication[at])
-        allreduce = ("yes" if supports_allreduce(label) else "no") if label in KINDS else "-"
+        # What the lower bounds are the note below the tables says.
+        star = " *" * (form == "order" and row.order.marked and row.label in KINDS)
         table.add_row(
-            label + " *" * (form == "order" and label in setting.marked),
+            row.label + star,
             *(f"{number:,.4g}" for number in numbers),
             str(bound.regime[at]),
             str(bound.m[at]),
-            allreduce,
+            row.allreduce,
         )
     return table

@@ -19,7 +19,7 @@ from tests.figures.tiny import make
 
 ROOT = Path(__file__).parents[2]
 NAMES = command.names()
-PICTURES = [name for name in NAMES if name != "verdict"]
+PICTURES = [name for name in NAMES if name not in ("tables", "verdict")]
 SWEEPS = sorted({sweep for name in NAMES for sweep in importlib.import_module(f"figures.{name}").SWEEPS})
 
 pytestmark = pytest.mark.loose
@@ -62,6 +62,8 @@ def test_a_script_writes_what_it_says(name, results, others, tmp_path):
     assert {path.stem for path in paths} == {name}
     assert all(path.stat().st_size > 200 for path in paths)
     caption = (tmp_path / "out" / f"{name}.md").read_text()
+    if name == "tables":  # which read no results
+        return
     changed = command.draw(name, others, tmp_path / "changed")
     assert [path.name for path in changed] == [path.name for path in paths]
     if name == "verdict":
