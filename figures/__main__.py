@@ -15,7 +15,7 @@ from figures.common import SIZES, Drawn, MissingResultsError, Results
 from jaxnigt.errors import InputError
 from jaxnigt.figures import drawing, save
 
-_NO_FIGURE = ("common", "__main__")
+_NO_FIGURE = {"common", "__main__"}
 
 
 def names() -> list[str]:

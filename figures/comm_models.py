@@ -11,9 +11,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
-from figures.common import Drawn, Results, level, scale
+from figures.common import Drawn, Results, level, quantiles, scale
 from figures.regimes import variants
-from jaxnigt.figures import BAND, STYLE, title
+from jaxnigt.figures import STYLE, title
 
 SWEEPS = ("regimes",)
 
@@ -38,20 +38,6 @@ class Time(NamedTuple):
 
     band: Float64[np.ndarray, "3"]
     batch: int
-
-
-def quantiles(values: np.ndarray) -> Float64[np.ndarray, "3"]:
-    """Low end of the band over seeds, median and high end, inf from where runs never arrive.
-
-    Args:
-        values: f64[seed], NaN where there is no run.
-    """
-    there = np.sort(values[~np.isnan(values)])
-    if not there.size:
-        return np.full(3, np.nan)
-    # Unlike np.quantile, np.interp makes no NaN of neighbours that are inf.
-    places = np.array([BAND[0], 0.5, BAND[1]]) * (there.size - 1)
-    return np.interp(places, np.arange(there.size), there)
 
 
 def times(tree: xr.DataTree, rule: str, profile: str, comm_model: str) -> Time:

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 import jaxnigt as jn
 from jaxnigt.errors import InputError
-from jaxnigt.figures import Curve, curves, returns, title
+from jaxnigt.figures import BAND, Curve, curves, returns, title
 from jaxnigt.sweep import panels
 
 SIZES = ("small", "paper")
@@ -90,6 +90,20 @@ def level(tree: xr.DataTree) -> float:
     return float(np.ravel(tree.attrs["thresholds"])[0])
 
 
+def quantiles(values: np.ndarray) -> np.ndarray:
+    """Low end of the band over seeds, median and high end, inf from where runs never arrive.
+
+    Args:
+        values: f64[seed], NaN where there is no run.
+    """
+    there = np.sort(values[~np.isnan(values)])
+    if not there.size:
+        return np.full(3, np.nan)
+    # Unlike np.quantile, np.interp makes no NaN of neighbours that are inf.
+    places = np.array([BAND[0], 0.5, BAND[1]]) * (there.size - 1)
+    return np.interp(places, np.arange(there.size), there)
+
+
 def compared(tree: xr.DataTree, profile: str, heading: str | None = None) -> Panel:
     """All methods under AllReduce; AFedPG over one link too, where it was trained so and it matters."""
     lines = curves(tree, profile, "allreduce")
@@ -144,6 +158,36 @@ def draw_returns(shown: Sequence[Panel], columns: int = 3) -> Figure:
         frameon=False,
     )
     return figure
+
+
+def draw_three_times(results: Results, *, name: str, what: str) -> Drawn:
+    """The paper's three profiles side by side.
+
+    Args:
+        results: where they are.
+        name: of the sweep.
+        what: environment and n, for the caption.
+    """
+    tree = results.panel(name)
+    shown = [compared(tree, profile) for profile in ("equal", "heterogeneous", "communication")]
+    heading = f"{what}, under equal times, heterogeneous times and increased communication."
+    return Drawn(draw_returns(shown), f"{heading} {scale(results, name, tree)}")
+
+
+def draw_flipped(results: Results, *, index: int, words: str) -> Drawn:
+    """J on the flipped task, and the return J_i of each worker's own.
+
+    Args:
+        results: where they are.
+        index: which task of the sweep "malenia".
+        words: about it, for the caption.
+    """
+    tree = results.panel("malenia", index)
+    whole = compared(tree, "slow", "J, mean of both workers")
+    names = (r"$J_1$ of worker 1, which sees s", r"$J_2$ of worker 2, which sees -s")
+    shown = [whole, *(each_worker(whole, name, i) for i, name in enumerate(names))]
+    caption = f"Flipped Humanoid, n = 2, h = (1, 10), κ = 0, {words}"
+    return Drawn(draw_returns(shown), f"{caption} {scale(results, 'malenia', tree)}")
 
 
 def scale(results: Results, name: str, tree: xr.DataTree) -> str:

@@ -1,21 +1,11 @@
-"""Malenia NIGT against AFedPG on the flipped Humanoid, as in the paper."""
+"""Malenia NIGT against AFedPG on the flipped Humanoid as in the paper."""
 
 from __future__ import annotations
 
-from figures.common import Drawn, Results, compared, draw_returns, each_worker, scale
+import functools
+
+from figures.common import draw_flipped
 
 SWEEPS = ("malenia",)
-_PANEL = 0
-
-
-def draw(results: Results) -> Drawn:
-    """J, and the return J_i of each worker's own task."""
-    tree = results.panel("malenia", _PANEL)
-    whole = compared(tree, "slow", "J, mean of both workers")
-    names = {0: r"$J_1$ of worker 1, which sees s", 1: r"$J_2$ of worker 2, which sees -s"}
-    shown = [whole, *(each_worker(whole, name, i) for i, name in names.items())]
-    return Drawn(
-        draw_returns(shown),
-        "Flipped Humanoid, n = 2, h = (1, 10), κ = 0, with the entry that tells the workers apart. "
-        + scale(results, "malenia", tree),
-    )
+_WORDS = "with the entry that tells the workers apart."
+draw = functools.partial(draw_flipped, index=0, words=_WORDS)

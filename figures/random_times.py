@@ -7,8 +7,8 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
-from figures.comm_models import quantiles, words
-from figures.common import Drawn, Panel, Results, draw_returns, level, scale
+from figures.comm_models import words
+from figures.common import Drawn, Panel, Results, draw_returns, level, quantiles, scale
 from figures.restart import CANCEL, heading
 from jaxnigt.figures import STYLE, Curve, curves
 

@@ -10,8 +10,7 @@ from jaxtyping import Float64
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from figures.comm_models import quantiles
-from figures.common import RETURN, Drawn, Results, level, scale
+from figures.common import RETURN, Drawn, Results, level, quantiles, scale
 from jaxnigt.analysis import best
 from jaxnigt.figures import BAND, STYLE, curves, returns, title
 

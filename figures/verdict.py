@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from figures.common import Drawn, Panel, Results, compared, level
+from figures.common import Drawn, Panel, Results, compared, level, quantiles
 from jaxnigt.analysis import objective_at
-from jaxnigt.figures import BAND, Curve
+from jaxnigt.figures import Curve
 
 SWEEPS = (
     "humanoid",
@@ -22,7 +22,6 @@ SWEEPS = (
     "malenia",
 )
 _ALIKE, _APART, _SMALL = 1.25, 1.1, 1.5
-_QUANTILES = [BAND[0], 0.5, BAND[1]]
 _RULES = f"""A method's time is the median over seeds of the virtual seconds to the stated J, with the
 band over seeds (20 to 80 per cent) in brackets; its ratio is that time over the time of the method that
 the claim puts first. Where a method was run with several M, the fastest stands for it. The words are by
@@ -92,13 +91,11 @@ def measure(panel: Panel) -> dict[str, Measured]:
 
 def _measured(line: Curve, until: float) -> Measured:
     ends, start = objective_at(line.data, until), line.data["objective"].isel(evaluation=0)
-    return Measured(_times(line), np.quantile(ends.values, _QUANTILES), float((ends - start).median()))
+    return Measured(_times(line), quantiles(ends.values), float((ends - start).median()))
 
 
 def _times(line: Curve) -> np.ndarray:
-    # Between a number and inf there is no number, so quantiles are those of a seed.
-    times = line.data["time_to_threshold"].isel(threshold=0).values
-    return np.quantile(times, _QUANTILES, method="higher")
+    return quantiles(line.data["time_to_threshold"].isel(threshold=0).values)
 
 
 def _meet(one: np.ndarray, other: np.ndarray) -> bool:

@@ -138,15 +138,15 @@ def _draw(tree: xr.DataTree, path: Path) -> list[Path]:
     with drawing():
         figure = Figure(figsize=(max(6.0, 3.2 * columns + 0.6), sum(heights)), layout="constrained")
         rows = figure.subfigures(len(heights), 1, squeeze=False, height_ratios=heights)[:, 0]
-        panels_ = rows[0].subplots(lines, columns, sharey=True, squeeze=False)
-        for axes in panels_.ravel()[len(labels) :]:
+        grid = rows[0].subplots(lines, columns, sharey=True, squeeze=False)
+        for axes in grid.ravel()[len(labels) :]:
             axes.set_visible(False)
-        for axes, label in zip(panels_.ravel(), labels, strict=False):
+        for axes, label in zip(grid.ravel(), labels, strict=False):
             returns(axes, curves(tree, label), float(np.ravel(tree.attrs["thresholds"])[0]))
             axes.set_title(title(tree, label))
-        for axes in panels_[:, 0]:
+        for axes in grid[:, 0]:
             axes.set_ylabel(r"$J(\theta_t)$, mean discounted return")
-        handles, names = panels_[0, 0].get_legend_handles_labels()
+        handles, names = grid[0, 0].get_legend_handles_labels()
         rows[0].legend(
             handles, names, loc="outside upper center", ncols=min(len(names), 4), frameon=False
         )

@@ -53,3 +53,11 @@ def test_the_threshold_is_reached_by_all():
     start, levels = analysis.threshold([high, low], [0.5, 1.0])
     assert start == 0.0
     assert levels == pytest.approx([1.0, 2.0])
+
+
+def test_j_at_a_time_is_that_of_the_last_point_that_exists():
+    data = dataset(np.reshape([0.0, 1.0, 5.0], (1, 1, 1, 3))).assign(
+        eval_time=("evaluation", [0.0, 10.0, 30.0])
+    )
+    for seconds, expected in ((0.0, 0.0), (9.9, 0.0), (10.0, 1.0), (29.0, 1.0), (1e9, 5.0)):
+        assert analysis.objective_at(data, seconds).item() == expected

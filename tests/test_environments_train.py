@@ -74,3 +74,20 @@ def test_wavefronts_are_one_gradient_at_a_time_on_reacher():
         for a, b in zip(jax.tree.leaves(one.params), jax.tree.leaves(batch.params), strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-3 * np.abs(a).max())
         np.testing.assert_allclose(one.gradient_norm, batch.gradient_norm, rtol=1e-2)
+
+
+@pytest.mark.slow
+def test_many_runs_of_a_humanoid_are_evaluated_at_once():
+    """A kernel for arrays of seven axes, which five stepsizes times two seeds had, ended the process."""
+    problem = jn.problems.policy_gradient("humanoid", backend="spring", horizon=2)
+    method = jn.methods.rennala_nigt(4, stepsize=[2.0**-k for k in range(5, 10)])
+    trace = jn.train(problem, method, iterations=2, seeds=2, eval_every=1, eval_batch=32)
+    alone = jn.train(
+        problem,
+        jn.methods.rennala_nigt(4, stepsize=2.0**-5),
+        iterations=2,
+        seeds=2,
+        eval_every=1,
+        eval_batch=32,
+    )
+    np.testing.assert_allclose(trace.objective[0], alone.objective, rtol=1e-4)

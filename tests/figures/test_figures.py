@@ -12,7 +12,7 @@ import pytest
 import jaxnigt as jn
 from figures import __main__ as command
 from figures import verdict
-from figures.common import Drawn, MissingResultsError, Panel, Results
+from figures.common import Drawn, MissingResultsError, Panel, Results, quantiles
 from jaxnigt.figures import STYLE, Curve
 from jaxnigt.sweep import files
 from tests.figures.tiny import make
@@ -155,10 +155,24 @@ ONES = [1.0, 1.0, 1.0]
 
 
 @pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([3.0, 1.0, 2.0], [1.4, 2.0, 2.6]),
+        ([1.0, 2.0, np.inf], [1.4, 2.0, np.inf]),
+        ([1.0, np.inf, np.inf], [np.inf] * 3),
+        ([1.0, np.nan], [1.0] * 3),
+        ([np.nan], [np.nan] * 3),
+    ],
+)
+def test_bands_know_of_runs_that_never_arrive(values, expected):
+    np.testing.assert_allclose(quantiles(np.array(values)), expected)
+
+
+@pytest.mark.parametrize(
     ("says", "first", "other", "expected"),
     [
         ("first", [1.0, 1.1, 1.2], [2.0, 2.1, 2.2], "agrees"),
-        ("first", [1.0, 1.1, 2.5], [2.0, 2.1, 2.2], "partly"),
+        ("first", [1.0, 1.1, 3.5], [2.0, 2.1, 2.2], "partly"),
         ("first", [1.0, 1.1, 1.2], [0.5, 0.6, 0.7], "does not"),
         ("first", [1.0, 1.1, 1.2], [np.inf] * 3, "agrees"),
         ("first", [np.inf] * 3, [np.inf] * 3, "does not"),

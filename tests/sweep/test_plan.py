@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import jaxnigt as jn
-from jaxnigt.sweep import build, memory, plan, spec, version
+from jaxnigt.sweep import build, cost, memory, plan, spec, version
 
 DATA = {
     "name": "small",
@@ -236,3 +236,16 @@ def test_estimates_of_memory_grow_with_what_is_held():
     one = memory.unit_bytes(problem, method, unit)
     twice = dataclasses.replace(unit, seeds=tuple(range(8)))
     np.testing.assert_allclose(memory.unit_bytes(problem, method, twice), 2 * one)
+
+
+@pytest.mark.loose
+def test_what_a_unit_takes_on_an_accelerator_by_published_speeds():
+    reacher = {"environment": "reacher", "backend": "mjx", "horizon": 50}
+    training = {"seeds": 4, "eval_every": 10, "eval_batch": 16}
+    (panel,) = panels(problem=reacher, training=training)
+    least, most = cost.accelerator_seconds(panel.methods[0].units[0])
+    # 12 runs of 20 rounds of 8 trajectories and 2 evaluations of 16, 2 physics steps for each step.
+    assert least == pytest.approx(12 * (20 * 8 + 2 * 16) * 50 * 2 / 950_000)
+    # 20 + 2 batches one after another, each as long as one of 8,192.
+    assert most == pytest.approx((20 + 2) * 50 * 2 * 8192 / 950_000)
+    assert cost.accelerator_seconds(panels()[0].methods[0].units[0]) is None
