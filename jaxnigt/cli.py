@@ -120,6 +120,7 @@ def sweep(
     for definition, folder in zip(definitions, folders, strict=True):
         if len(files) > 1:
             console.rule(definition.name)
+            _forget_programs()
         try:
             status = max(status, run(definition, folder, console, options))
         except KeyboardInterrupt:
@@ -131,7 +132,6 @@ def sweep(
             status = STOPPED
         if status == STOPPED:
             break
-        _forget_programs()
     raise typer.Exit(status)
 
 
