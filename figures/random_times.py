@@ -48,7 +48,8 @@ def _log_time(axes: Axes, panel: Panel) -> None:
     first = min(float(line.data["eval_time"][1]) for line in panel.lines.values())
     if 0 < first < axes.get_xlim()[1]:
         axes.set_xlim(left=first)
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    left, right = axes.get_xlim()
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if right < 30 * left else (1, 3)))
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,g}"))
     axes.xaxis.set_minor_formatter(NullFormatter())
 

@@ -19,6 +19,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.colors import TwoSlopeNorm
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from jaxnigt.analysis import best
 from jaxnigt.sweep.plan import short
@@ -213,6 +214,8 @@ def returns(axes: Axes, lines: Mapping[str, Curve], level: float | None = None) 
         axes.set_xlim(0, min(max(ends), shortest))
     if level is not None:
         axes.axhline(level, color="0.4", linewidth=0.8, linestyle=":")
+    # Six digits at a tick leave room for five.
+    axes.xaxis.set_major_locator(MaxNLocator(4))
     axes.set_xlabel("virtual time [s]")
 
 
