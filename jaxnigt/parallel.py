@@ -155,6 +155,10 @@ class OverSlots(Problem):
         """As the problem's own."""
         return self.problem.evaluate(params, keys)
 
+    def evaluations(self, params: Params, keys: Key[Array, "R B"]) -> Evaluation:
+        """As the problem's own."""
+        return self.problem.evaluations(params, keys)
+
     def observe(self, params: Params, estimate: Estimate) -> Params:
         """As the problem's own."""
         return self.problem.observe(params, estimate)

@@ -238,15 +238,13 @@ def _evaluate(
 ) -> Evaluation:
     """J at params with axes [P, A, S] from fresh trajectories, the same keys for all but seeds."""
 
-    def one_run(params: Params, key: Key[Array, ""], k: Int[Array, ""]) -> Evaluation:
-        return problem.evaluate(params, fold_in_all(jax.random.fold_in(key, k), eval_batch))
-
     def all_runs(params: Params, keys: Key[Array, " S"], k: Int[Array, ""]) -> tuple[Evaluation]:
         # One axis for all runs: XLA's kernels for CPUs die of arrays with many axes (jax issue 39257).
         runs = jax.tree.leaves(params)[0].shape[:3]
         merged = jax.tree.map(lambda x: x.reshape(-1, *x.shape[3:]), params)
-        each = jnp.broadcast_to(keys, runs).reshape(-1)
-        found = jax.vmap(one_run, (0, 0, None))(merged, each, k)
+        own = jax.vmap(lambda key: fold_in_all(jax.random.fold_in(key, k), eval_batch))(keys)
+        each = jnp.broadcast_to(own, (*runs, eval_batch)).reshape(-1, eval_batch)
+        found = problem.evaluations(merged, each)
         return (jax.tree.map(lambda x: x.reshape(*runs, *x.shape[1:]), found),)
 
     inputs = (spread.ALL, spread.SEEDS, spread.NONE)

@@ -95,6 +95,10 @@ class Problem(abc.ABC):
         The keys are consumed.
         """
 
+    def evaluations(self, params: Params, keys: Key[Array, "R B"]) -> Evaluation:
+        """`evaluate` of R runs, each at its own params; all axes of the arguments and results gain R."""
+        return jax.vmap(self.evaluate)(params, keys)
+
     def gradient(
         self,
         params: Params,

@@ -14,9 +14,10 @@ from jaxnigt.environments.brax import make, quiet
 from jaxnigt.environments.heterogeneity import Alike, Heterogeneity
 from jaxnigt.errors import InputError
 from jaxnigt.policies import GaussianPolicy
+from jaxnigt.problems import lanes
 from jaxnigt.problems.base import Estimate, Evaluation, Params, Problem
 from jaxnigt.problems.normalisation import FixedNormalisation, RunningNormalisation
-from jaxnigt.problems.score import discounts, score_estimate
+from jaxnigt.problems.score import discounts, gradient_of_steps, reward_to_go
 
 if TYPE_CHECKING:
     from brax.envs import Env
@@ -53,6 +54,7 @@ class PolicyGradient(Problem):
         action_scale: float,
         normalisation: FixedNormalisation | RunningNormalisation | None,
         heterogeneity: Heterogeneity | None,
+        lanes: int | None,
     ):
         self.env = env
         self.heterogeneity = heterogeneity or Alike()
@@ -64,6 +66,7 @@ class PolicyGradient(Problem):
         self.discounting = discounting
         self.action_scale = action_scale
         self.normalisation = normalisation
+        self.lanes = lanes
 
     def __repr__(self) -> str:
         name = type(self.env.unwrapped).__name__
@@ -100,13 +103,14 @@ class PolicyGradient(Problem):
         workers: Int[Array, " B"],
         weights: Float[Array, " B"],
     ) -> Estimate:
-        """sum_b weights_b g_H(tau_b, params) with one backward pass over the batch.
+        """sum_b weights_b g_H(tau_b, params) with one backward pass over the steps taken.
 
         g_H = sum_t ( sum_{h>=t} gamma^h r_h ) grad log pi(a_t | s_t), eq. (3) of arXiv 2509.24305,
         unbiased for the gradient of the H-step objective. The physics is never differentiated.
         Without heterogeneity all workers share one environment, and `workers` changes nothing.
         """
-        return self._estimate(params, self.sample(params, keys, workers), weights)
+        run = jax.tree.map(lambda x: x[None], (params, keys, workers, weights))
+        return jax.tree.map(lambda x: x[0], self.estimates(*run))
 
     def estimates(
         self,
@@ -115,29 +119,21 @@ class PolicyGradient(Problem):
         workers: Int[Array, "R B"],
         weights: Float[Array, "R B"],
     ) -> Estimate:
-        """`estimate` of R runs, each at its own params, with all trajectories in one long batch.
-
-        On CPU, XLA compiles physics of a batch [R, B] to slower code than that of [R B]. Params are
-        repeated for it, so accelerators, where that costs memory for nothing, map over the runs.
-        """
-        runs, batch = keys.shape
-        if runs == 1:
-            run = jax.tree.map(lambda x: x[0], (params, keys, workers, weights))
-            return jax.tree.map(lambda x: x[None], self.estimate(*run))
-        if jax.default_backend() != "cpu":
-            return super().estimates(params, keys, workers, weights)
-        own = jax.tree.map(lambda x: jnp.repeat(x, batch, axis=0), params)
-        with quiet():
-            seen = jax.vmap(self._rollout)(own, keys.reshape(-1), workers.reshape(-1))
-        parted = jax.tree.map(lambda x: x.reshape(runs, batch, *x.shape[1:]), seen)
-        return jax.vmap(self._estimate)(params, parted, weights)
+        """`estimate` of R runs, each at its own params, their trajectories in the same lanes."""
+        seen = self._samples(params, keys, workers)
+        return jax.vmap(self._estimate)(params, seen, weights)
 
     def _estimate(self, params: Params, seen: Trajectory, weights: Float[Array, " B"]) -> Estimate:
-        def log_density(params: Params) -> Float[Array, "B H"]:
-            return self._distribution(params, seen.observation).log_density(seen.u)
+        to_go = reward_to_go(seen.reward, self.discount, self.discounting == "step")
 
-        per_step = self.discounting == "step"
-        estimate = score_estimate(log_density, params, weights, seen.reward, self.discount, per_step)
+        def log_density(params: Params, step: tuple[Array, Array]) -> Float[Array, " C"]:
+            return self._distribution(params, step[0]).log_density(step[1])
+
+        steps = (seen.observation, seen.u)
+        coefficients = weights.astype(to_go.dtype)[:, None] * to_go
+        gradient = gradient_of_steps(log_density, params, steps, coefficients, seen.alive)
+        returns = seen.reward @ discounts(self.discount, self.horizon, seen.reward.dtype)
+        estimate = Estimate(gradient, returns, seen.reward.sum(axis=-1))
         if self.normalisation is None:
             return estimate
         # Slots that pad a round have not been seen.
@@ -150,13 +146,21 @@ class PolicyGradient(Problem):
         Every worker gets the same number of trajectories, one more than its share where they do
         not come out even.
         """
+        one_run = jax.tree.map(lambda x: x[None], (params, keys))
+        return jax.tree.map(lambda x: x[0], self.evaluations(*one_run))
+
+    def evaluations(self, params: Params, keys: Key[Array, "R B"]) -> Evaluation:
+        """`evaluate` of R runs, each at its own params, their trajectories in the same lanes."""
+        runs, batch = keys.shape
         count = self.workers or 1
-        each = -(-len(keys) // count)
-        keys = jnp.concatenate([keys, jax.random.split(keys[0], each * count - len(keys))])
-        reward = self.sample(params, keys, jnp.arange(each * count) % count).reward
-        returns = (reward @ discounts(self.discount, self.horizon, reward.dtype)).reshape(each, count)
-        per_worker = returns.mean(axis=0)
-        return Evaluation(per_worker.mean(), reward.sum(axis=-1).mean(), per_worker)
+        each = -(-batch // count)
+        extra = jax.vmap(lambda key: jax.random.split(key, each * count - batch))(keys[:, 0])
+        keys = jnp.concatenate([keys, extra], axis=1)
+        workers = jnp.broadcast_to(jnp.arange(each * count, dtype=jnp.int32) % count, keys.shape)
+        reward = self._samples(params, keys, workers).reward
+        discounted = reward @ discounts(self.discount, self.horizon, reward.dtype)
+        per_worker = discounted.reshape(runs, each, count).mean(axis=1)
+        return Evaluation(per_worker.mean(axis=-1), reward.sum(axis=-1).mean(axis=-1), per_worker)
 
     def observe(self, params: Params, estimate: Estimate) -> Params:
         """Params with running statistics that have seen this round's observations."""
@@ -180,36 +184,49 @@ class PolicyGradient(Problem):
             workers: whose environment each is sampled in; worker 0's by default.
         """
         workers = jnp.zeros(len(keys), jnp.int32) if workers is None else workers
-        with quiet():
-            return jax.vmap(lambda key, worker: self._rollout(params, key, worker))(keys, workers)
+        run = jax.tree.map(lambda x: x[None], (params, keys, workers))
+        return jax.tree.map(lambda x: x[0], self._samples(*run))
 
     def _distribution(self, params: Params, observation: Float[Array, "*batch o"]) -> Any:
         if self.normalisation is not None:
             observation = self.normalisation.apply(params, observation)
         return self.policy.apply({"params": params["params"]}, observation)
 
-    def _rollout(self, params: Params, key: Key[Array, ""], worker: Int[Array, ""]) -> Trajectory:
-        env = self.heterogeneity.environment(self.env, worker)
-        reset_key, action_key = jax.random.split(key)
+    def _samples(
+        self, params: Params, keys: Key[Array, "R B"], workers: Int[Array, "R B"]
+    ) -> Trajectory:
+        """Trajectories of R runs at their own params; every field gains the axes R and B."""
+        runs, batch = keys.shape
+        worker = workers.reshape(-1)
+        pair = jax.vmap(jax.random.split)(keys.reshape(-1))
+        act = jax.vmap(lambda key: jax.random.split(key, self.horizon))(pair[:, 1])
 
-        def step(
-            carry: tuple[Any, Bool[Array, ""]], key: Key[Array, ""]
-        ) -> tuple[tuple[Any, Bool[Array, ""]], Trajectory]:
-            state, alive = carry
-            observation = self.heterogeneity.observation(state.obs, worker)
-            u = self._distribution(params, observation).sample(key)
-            after = env.step(state, self.action_scale * jnp.tanh(u))
-            # Physics past termination may blow up, so what it gives is selected away, not multiplied.
-            seen = Trajectory(
-                jnp.where(alive, observation, 0.0),
-                jnp.where(alive, u, 0.0),
-                jnp.where(alive, after.reward, 0.0),
-                alive,
-            )
-            return (after, alive & (after.done == 0)), seen
+        def environment(slot: Int[Array, ""]) -> Env:
+            return self.heterogeneity.environment(self.env, worker[slot])
 
-        start = (env.reset(reset_key), jnp.array(True))
-        return jax.lax.scan(step, start, jax.random.split(action_key, self.horizon))[1]
+        def of_run(slot: Int[Array, " L"]) -> tuple[Params, int | None]:
+            """Params of each lane and their axis: one run's are not repeated."""
+            if runs == 1:
+                return jax.tree.map(lambda x: x[0], params), None
+            return jax.tree.map(lambda x: x[slot // batch], params), 0
+
+        def advance(
+            state: Any, slot: Int[Array, " L"], step: Int[Array, " L"]
+        ) -> tuple[Any, Trajectory, Bool[Array, " L"]]:
+            observation = jax.vmap(self.heterogeneity.observation)(state.obs, worker[slot])
+            own, axis = of_run(slot)
+            distribution = jax.vmap(self._distribution, (axis, 0))(own, observation)
+            u = jax.vmap(type(distribution).sample)(distribution, act[slot, step])
+            action = self.action_scale * jnp.tanh(u)
+            after = jax.vmap(lambda slot, *at: environment(slot).step(*at))(slot, state, action)
+            alive = jnp.ones(slot.shape, bool)
+            return after, Trajectory(observation, u, after.reward, alive), after.done != 0
+
+        with quiet():
+            slots = jnp.arange(runs * batch, dtype=jnp.int32)
+            starts = jax.vmap(lambda slot, key: environment(slot).reset(key))(slots, pair[:, 0])
+            seen = lanes.run(starts, advance, self.horizon, lanes.width(len(slots), self.lanes))
+        return jax.tree.map(lambda x: x.reshape(runs, batch, *x.shape[1:]), seen)
 
     def _observation_size(self) -> int:
         """Entries of an observation. Brax's own property runs the reset op by op, 20 s on mjx."""
@@ -238,6 +255,7 @@ def policy_gradient(
     action_scale: float = 1.0,
     normalisation: FixedNormalisation | RunningNormalisation | None = None,
     heterogeneity: Heterogeneity | None = None,
+    lanes: int | None = None,
 ) -> PolicyGradient:
     """Policy gradients on a Brax environment.
 
@@ -256,6 +274,9 @@ def policy_gradient(
             `RunningNormalisation()`; None, as in the paper, leaves them as they are.
         heterogeneity: what differs from worker to worker, such as `environments.flipped()` or
             `environments.Physical(gravity=[0.5, 1.0])`; by default all share one environment.
+        lanes: trajectories that are simulated side by side. A lane whose episode is over goes on with
+            the next trajectory, and results do not depend on their number. By default as many as
+            there are trajectories, and at most 64 on CPU.
 
     Returns:
         A `Problem`.
@@ -281,4 +302,5 @@ def policy_gradient(
         action_scale,
         normalisation,
         heterogeneity,
+        None if lanes is None else whole("lanes", lanes),
     )

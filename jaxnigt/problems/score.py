@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from jaxnigt.problems.base import Estimate, Params
 
@@ -57,3 +58,47 @@ def score_estimate(
 
     returns = reward @ discounts(discount, reward.shape[1], reward.dtype)
     return Estimate(jax.grad(surrogate)(params), returns, reward.sum(axis=-1))
+
+
+_CHUNK = 512
+"""Steps of one backward pass, at most."""
+
+
+def gradient_of_steps(
+    log_density: Callable[[Params, Any], Float[Array, " C"]],
+    params: Params,
+    steps: Any,
+    coefficients: Float[Array, "B H"],
+    alive: Bool[Array, "B H"],
+) -> Params:
+    """sum_bh coefficients_bh grad log pi of each step taken, whose cost is that of the steps taken.
+
+    Steps after termination are left out rather than masked: they are packed together and done in
+    chunks, as many as they fill.
+
+    Args:
+        log_density: log pi of C steps, from params and steps whose axes B and H are now one.
+        params: the point.
+        steps: pytree of [B, H, ...], whatever `log_density` needs.
+        coefficients: of the scores.
+        alive: whether a step was taken.
+    """
+    size = alive.size
+    chunk = min(_CHUNK, size)
+    taken = jnp.flatnonzero(alive, size=size + (-size % chunk), fill_value=size)
+    count = alive.sum(dtype=jnp.int32)
+    flat = jax.tree.map(lambda x: x.reshape(size, *x.shape[2:]), steps)
+
+    def add(carry: tuple[Array, Params]) -> tuple[Array, Params]:
+        done, total = carry
+        at = jax.lax.dynamic_slice_in_dim(taken, done, chunk)
+        own = jax.tree.map(lambda x: x[jnp.minimum(at, size - 1)], flat)
+        weigh = jnp.where(at < size, coefficients.reshape(-1)[jnp.minimum(at, size - 1)], 0.0)
+
+        def surrogate(params: Params) -> Float[Array, ""]:
+            return weigh @ log_density(params, own)
+
+        return done + chunk, jax.tree.map(jnp.add, total, jax.grad(surrogate)(params))
+
+    begin = (jnp.zeros((), jnp.int32), jax.tree.map(jnp.zeros_like, params))
+    return jax.lax.while_loop(lambda carry: carry[0] < count, add, begin)[1]

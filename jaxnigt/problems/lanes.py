@@ -1,0 +1,106 @@
+"""Lanes: trajectories in a batch that take the next slot as soon as an episode is over."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Int
+
+_FEW = 64
+"""Lanes on CPU. Fewer leave its vector units idle, more leave lanes idle that wait for the longest."""
+
+
+class Lanes(NamedTuple):
+    """Where every lane is.
+
+    Attributes:
+        state: pytree of [L, ...], its environment.
+        slot: i32[L], whose trajectory it runs; the number of slots where none is left.
+        step: i32[L], steps taken of it.
+        taken: i32[], slots that lanes have taken, which go in their order.
+    """
+
+    state: Any
+    slot: Int[Array, " L"]
+    step: Int[Array, " L"]
+    taken: Int[Array, ""]
+
+
+Advance = Callable[[Any, Int[Array, " L"], Int[Array, " L"]], tuple[Any, Any, Bool[Array, " L"]]]
+"""From states, slots and steps of the lanes to the states after, what is kept, and which are over."""
+
+
+def width(slots: int, lanes: int | None) -> int:
+    """How many lanes serve some slots: what is asked for; else a few on CPU, and all elsewhere."""
+    if lanes is None and jax.default_backend() == "cpu":
+        # Equal shares, so that slots of one length all end together.
+        return -(-slots // -(-slots // _FEW))
+    return min(slots, lanes or slots)
+
+
+def run(starts: Any, advance: Advance, horizon: int, lanes: int) -> Any:
+    """Every slot's episode of at most `horizon` steps, whichever lane runs it.
+
+    What a slot sees depends on the slot alone: it is the same for any number of lanes, and slots are
+    neither dropped nor added because episodes are short or long.
+
+    Args:
+        starts: pytree of [N, ...], the state in which each of the N slots begins.
+        advance: one step of all lanes.
+        horizon: H, steps of the longest episode.
+        lanes: L, from 1 to N.
+
+    Returns:
+        What `advance` keeps of each step: pytree of [N, H, ...], 0 after termination.
+    """
+    slots = len(jax.tree.leaves(starts)[0])
+    first = jnp.arange(lanes, dtype=jnp.int32)
+    lane = Lanes(
+        jax.tree.map(lambda x: x[:lanes], starts),
+        first,
+        jnp.zeros_like(first),
+        jnp.asarray(lanes, jnp.int32),
+    )
+    shapes = jax.eval_shape(advance, lane.state, lane.slot, lane.step)[1]
+    kept = jax.tree.map(lambda x: jnp.zeros((slots, horizon, *x.shape[1:]), x.dtype), shapes)
+
+    def more(carry: tuple[Lanes, Any]) -> Bool[Array, ""]:
+        return (carry[0].slot < slots).any()
+
+    def step(carry: tuple[Lanes, Any]) -> tuple[Lanes, Any]:
+        lane, kept = carry
+        # Lanes with nothing left to do run somebody else's episode on; nothing of it is kept.
+        state, seen, over = advance(lane.state, jnp.minimum(lane.slot, slots - 1), lane.step)
+        kept = jax.tree.map(lambda all_, new: _put(all_, lane, new), kept, seen)
+        over = over | (lane.step == horizon - 1)
+        return _next(lane._replace(state=state), over, starts, slots), kept
+
+    return jax.lax.while_loop(more, step, (lane, kept))[1]
+
+
+def _put(kept: Array, lane: Lanes, new: Array) -> Array:
+    return kept.at[lane.slot, lane.step].set(new, mode="drop")
+
+
+def _next(lane: Lanes, over: Bool[Array, " L"], starts: Any, slots: int) -> Lanes:
+    """Lanes a step later: those whose episode is over take the next slots, while there are any."""
+    over = over & (lane.slot < slots)
+    turn = lane.taken + jnp.cumsum(over, dtype=jnp.int32) - 1
+    slot = jnp.where(over, jnp.minimum(turn, slots), lane.slot)
+    step = jnp.where(over, 0, lane.step + 1)
+    taken = lane.taken + over.sum(dtype=jnp.int32)
+    state = lane.state
+    if len(over) < slots:
+        begins = over & (slot < slots)
+        at = jnp.minimum(slot, slots - 1)
+
+        def begin(start: Array, now: Array) -> Array:
+            return jnp.where(begins.reshape(-1, *[1] * (now.ndim - 1)), start[at], now)
+
+        state = jax.lax.cond(
+            begins.any(), lambda: jax.tree.map(begin, starts, lane.state), lambda: lane.state
+        )
+    return Lanes(state, slot, step, taken)
