@@ -12,7 +12,7 @@ from rich.console import Console
 
 import jaxnigt as jn
 from jaxnigt.environments.brax import quiet
-from jaxnigt.sweep.run import use_compilation_cache
+from jaxnigt.sweep.work import use_compilation_cache
 
 HORIZON = 50
 

@@ -13,7 +13,7 @@ from rich.console import Console
 import jaxnigt as jn
 from jaxnigt import training_arrivals
 from jaxnigt.runs import seed_keys
-from jaxnigt.sweep.run import use_compilation_cache
+from jaxnigt.sweep.work import use_compilation_cache
 from jaxnigt.training_arrivals import ArrivalProgram
 
 UPDATES = 60
