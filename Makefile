@@ -45,6 +45,7 @@ notebooks: $(STAMP) ## run the bound-check notebooks in theory/
 	  --ClearMetadataPreprocessor.enabled=True --ClearMetadataPreprocessor.preserve_nb_metadata_mask=kernelspec
 
 bench: $(STAMP) ## time jaxnigt against what one would write without it; BENCH=name picks one
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[bench]"
 	@for b in $(or $(BENCH),$(basename $(notdir $(wildcard benchmarks/[a-z]*.py)))); do \
 	  $(BIN)/python benchmarks/$$b.py || exit 1; done
 

@@ -1,0 +1,120 @@
+"""The whole policy gradient against PyTorch and Gymnasium: useful environment steps per second.
+
+Useful steps are those that enter a gradient; trajectories and their mean length stand beside them,
+because the simulators' episodes differ in length. Both sides have the same network, horizon,
+discount and batch, and both two cores.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from _loop import Loop, Setting
+from _timing import alternate, show, write
+from rich.console import Console
+
+import jaxnigt as jn
+from jaxnigt.environments.brax import quiet
+from jaxnigt.sweep.work import use_compilation_cache
+
+BATCH, DISCOUNT = 256, 0.99
+ROUNDS, STEPSIZE = 40, 0.1
+"""Normalised steps from the fresh to the trained policy, on each side in its own simulator."""
+
+
+class Case(NamedTuple):
+    """An environment, and how many times as fast we want to be: on the best backend, and on mjx."""
+
+    name: str
+    gym: str
+    horizon: int
+    best: float
+    mjx: float
+
+
+CASES = (
+    Case("reacher", "Reacher-v5", 50, 10.0, 4.0),
+    Case("hopper", "Hopper-v5", 200, 8.0, 1.0),
+    Case("humanoid", "Humanoid-v5", 100, 3.0, 2.0),
+)
+
+
+class Ours:
+    """Our gradient on one backend."""
+
+    def __init__(self, case: Case, backend: str):
+        problem = jn.problems.policy_gradient(
+            case.name, backend=backend, horizon=case.horizon, discount=DISCOUNT
+        )
+        self.estimate = jax.jit(problem.estimate)
+        self.alive = jax.jit(lambda params, keys: problem.sample(params, keys).alive.sum())
+        self.keys = jax.random.split(jax.random.key(1), BATCH)
+        self.slots = jnp.zeros(BATCH, jnp.int32), jnp.full(BATCH, 1 / BATCH)
+        self.params = problem.init(jax.random.key(0))
+
+    def gradient(self) -> Any:
+        return jax.block_until_ready(self.estimate(self.params, self.keys, *self.slots))
+
+    def steps(self) -> int:
+        return int(self.alive(self.params, self.keys))
+
+    def ascend(self, round_: int) -> None:
+        keys = jax.random.split(jax.random.key(2 + round_), BATCH)
+        gradient = self.estimate(self.params, keys, *self.slots).gradient
+        norm = jnp.sqrt(sum((g**2).sum() for g in jax.tree.leaves(gradient)))
+        self.params = jax.tree.map(lambda p, g: p + STEPSIZE * g / norm, self.params, gradient)
+
+
+def compared(case: Case, policy: str, ours: dict[str, Ours], loop: Loop) -> list[dict[str, Any]]:
+    """Rows of one environment at one policy of each side."""
+    taken: list[int] = []
+    runs = [side.gradient for side in ours.values()]
+    seconds = alternate(*runs, lambda: taken.append(loop.gradient()[1]))
+    steps = [*(side.steps() for side in ours.values()), float(np.median(taken))]
+    speeds = [n / s for n, s in zip(steps, seconds, strict=True)]
+    best = int(np.argmax(speeds[:-1]))
+    rows = []
+    for i, name in enumerate((*ours, "Gymnasium + PyTorch")):
+        row = {"environment": case.name, "policy": policy, "engine": name}
+        row |= {"useful [steps/s]": speeds[i], "[trajectories/s]": BATCH / seconds[i]}
+        row |= {"mean length [steps]": steps[i] / BATCH, "ratio": speeds[i] / speeds[-1]}
+        targets = [case.best] if i == best and name != "mjx" else []
+        targets += [case.mjx] if name == "mjx" else []
+        targets += [case.best] if i == best and name == "mjx" else []
+        target = max(targets, default=None)
+        row["target"] = "-" if target is None else f"{target:g}"
+        row["reached"] = "-" if target is None else "yes" if row["ratio"] >= target else "no"
+        rows.append(row)
+    return rows
+
+
+def measure(case: Case) -> list[dict[str, Any]]:
+    """At a fresh policy, then at one trained a little."""
+    loop = Loop(Setting(case.gym, case.horizon, DISCOUNT), BATCH)
+    with quiet():
+        ours = {backend: Ours(case, backend) for backend in ("mjx", "spring")}
+        rows = compared(case, "fresh", ours, loop)
+        for round_ in range(ROUNDS):
+            loop.ascend(STEPSIZE)
+            for side in ours.values():
+                side.ascend(round_)
+        rows += compared(case, "trained", ours, loop)
+    loop.close()
+    return rows
+
+
+def main() -> None:
+    """Run, print a table, write JSON."""
+    use_compilation_cache()
+    console = Console(width=140)
+    rows = [row for case in CASES for row in measure(case)]
+    title = f"Policy gradients of {BATCH} trajectories against PyTorch and Gymnasium in two processes"
+    show(console, title, rows)
+    write(console, "gradient", {"gradients": rows})
+
+
+if __name__ == "__main__":
+    main()
