@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from jaxnigt import bounds, clock, environments, methods, parallel, policies, problems, profiles
+    from jaxnigt.citing import citation
     from jaxnigt.constants import Constants
     from jaxnigt.errors import InputError, InvariantError, Stopped, TrainingDiverged
     from jaxnigt.methods import Method, nigt, nigt_eval_params
@@ -35,6 +36,7 @@ __all__ = [
     "Trace",
     "TrainingDiverged",
     "bounds",
+    "citation",
     "clock",
     "environments",
     "eval_times",
@@ -71,6 +73,7 @@ _HOME = {
     "Stopped": "errors",
     "Trace": "trace",
     "TrainingDiverged": "errors",
+    "citation": "citing",
     "eval_times": "trace",
     "load": "sweep",
     "nigt": "methods",

@@ -57,3 +57,20 @@ def test_version_and_module():
     ):
         done = subprocess.run([sys.executable, *command], capture_output=True, text=True, check=True)
         assert done.stdout.strip() == jn.__version__
+
+
+@pytest.mark.parametrize("name", [n for n in jn.methods.__all__ if n.endswith(("_nigt", "pg", "_igt"))])
+def test_every_method_can_be_cited(name):
+    method = getattr(jn.methods, name)()
+    entry = jn.citation(method)
+    assert entry == jn.citation(method.name)
+    assert entry.count("@") == entry.count("arXiv:") >= 1
+    assert entry.count("{") == entry.count("}")
+    # The docstring of the method names the paper that comes first.
+    first = entry.partition("arXiv:")[2][:10]
+    assert first in getattr(jn.methods, name).__doc__ + "2509.24305"
+
+
+def test_a_method_of_ones_own_has_no_citation():
+    with pytest.raises(jn.InputError, match="method: got 'fair', allowed are rennala_nigt"):
+        jn.citation("fair")

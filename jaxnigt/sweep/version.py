@@ -12,6 +12,7 @@ _PACKAGE = Path(__file__).parent.parent
 _OTHERS = (
     "cli.py",
     "__main__.py",
+    "citing.py",
     "doctor.py",
     "figures.py",
     "bounds",
