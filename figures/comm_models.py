@@ -60,7 +60,7 @@ def draw(results: Results) -> Drawn:
     figure.axes[0].set_ylabel(f"virtual time to J = {level(tree):.4g} [s]")
     handles, names = figure.axes[0].get_legend_handles_labels()
     figure.legend(handles, names, loc="outside upper center", ncols=len(names), frameon=False)
-    return Drawn(figure, f"{_words(tree, profiles)}{scale(results, 'regimes', tree)}")
+    return Drawn(figure, f"{_words(tree, profiles)}{scale(results, 'regimes', tree, lines=False)}")
 
 
 def models(tree: xr.DataTree) -> list[str]:

@@ -190,13 +190,14 @@ def draw_flipped(results: Results, *, index: int, words: str) -> Drawn:
     return Drawn(draw_returns(shown), f"{caption} {scale(results, 'malenia', tree)}")
 
 
-def scale(results: Results, name: str, tree: xr.DataTree) -> str:
+def scale(results: Results, name: str, tree: xr.DataTree, *, lines: bool = True) -> str:
     """What was run, in Markdown: problem, methods, grids, seeds, and from which data.
 
     Args:
         results: where they are.
         name: of the sweep.
         tree: a panel of its data set, whose root has the definition.
+        lines: whether lines and bands are what is drawn, which is then said.
     """
     root = tree.root.attrs
     definition = json.loads(root["definition"])
@@ -205,11 +206,12 @@ def scale(results: Results, name: str, tree: xr.DataTree) -> str:
     what += f" on {problem['backend'][0]}" if problem["backend"] else ""
     trained = [_trained(str(k), group.to_dataset()) for k, group in tree["methods"].children.items()]
     commit, made = root["git_commit"][:12], root["created"]
+    drawn = "Lines are medians over seeds, bands their 20 and 80 per cent quantiles. " if lines else ""
     return (
         f"Scale {results.size!r}: {what}, horizon {_given(problem, 'horizon')}, discount "
         f"{_given(problem, 'discount')}, n = {tree.attrs['workers']}, d = {tree.attrs['parameters']:,}. "
-        f"{'; '.join(trained)}. Lines are medians over seeds, bands their 20 and 80 per cent quantiles; "
-        "each method has the stepsize and momentum with the highest J averaged over seeds and the last "
+        f"{'; '.join(trained)}. {drawn}"
+        "Each method has the stepsize and momentum with the highest J averaged over seeds and the last "
         "tenth of its evaluations, those that train along the clock for each profile. Thresholds lie "
         f"80 per cent of the way from J(theta_0) to the lowest final J: {level(tree):.4g}. "
         f"Data: {results.folder / f'{name}-{results.size}' / 'results.nc'} (commit {commit}, {made})."

@@ -146,7 +146,7 @@ def draw(results: Results) -> Drawn:
     tree = results.panel("regimes")
     grid, times = grid_of(tree), measured(tree)
     said = {"theory alone": theory_alone(grid), "rounds and bounds": rounds_and_bounds(tree, grid)}
-    caption = f"{_words(grid, times, said)}{scale(results, 'regimes', tree)}"
+    caption = f"{_words(grid, times, said)}{scale(results, 'regimes', tree, lines=False)}"
     return Drawn(_figure(grid, times, said), caption)
 
 

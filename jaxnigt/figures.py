@@ -31,7 +31,7 @@ STYLE = {
     "synchronous_nigt": ("#D55E00", "--", "Synchronized NIGT"),
     "synchronous_pg": ("#E69F00", "--", "Synchronized PG"),
     "m_synchronous_nigt": ("#009E73", "-.", "m-Synchronous NIGT"),
-    "afedpg": ("#CC79A7", ":", "AFedPG"),
+    "afedpg": ("#AA3377", ":", "AFedPG"),
     "malenia_nigt": ("#000000", "-", "Malenia NIGT"),
     "malenia_pg": ("#7F7F7F", "-", "Malenia PG"),
 }
