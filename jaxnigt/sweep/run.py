@@ -109,11 +109,11 @@ class _Sweep:
 
     def run(self) -> None:
         """Train, then gather."""
-        files.sweep_up(self.out)
-        self._describe()
-        self._reuse()
-        missing = [unit for unit in self.units if unit.key not in self.found]
         with interruptible() as stopping:
+            files.sweep_up(self.out)
+            self._describe()
+            self._reuse()
+            missing = [unit for unit in self.units if unit.key not in self.found]
             board = Board(self.console, len(self.units), len(self.found), self._scalars())
             with board.shown():
                 settings = local.Settings(
