@@ -16,7 +16,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed-$(ACCELERATOR)
 
 .DEFAULT_GOAL := help
-.PHONY: help sweep figures notebooks bench test slow lint clean
+.PHONY: help sweep figures notebooks bench docs test slow lint clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -48,6 +48,11 @@ bench: $(STAMP) ## time jaxnigt against what one would write without it; BENCH=n
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[bench]"
 	@for b in $(or $(BENCH),$(basename $(notdir $(wildcard benchmarks/[a-z]*.py)))); do \
 	  $(BIN)/python benchmarks/$$b.py || exit 1; done
+
+docs: $(STAMP) ## build the site in build/site; a warning or a broken link is an error
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "wrote build/site/index.html"
 
 test: $(STAMP) ## run the tests but for the slow ones
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
