@@ -144,10 +144,10 @@ profiles = [{ label = "equal", family = "equal" }]
     wide.write_text(path.read_text().replace("SEEDS", "96"))
     path.write_text(path.read_text().replace("SEEDS", "1"))
     bare = peak(path, tmp_path / "one")
-    budget = 512 * 2**20
+    budget = 256 * 2**20
     unbounded = peak(wide, tmp_path / "unbounded") - bare
-    bounded = peak(wide, tmp_path / "bounded", "--memory", "512MiB") - bare
-    print(f"\nbeyond one run [MiB]: {unbounded / 2**20:.0f} without, {bounded / 2**20:.0f} of 512")
+    bounded = peak(wide, tmp_path / "bounded", "--memory", "256MiB") - bare
+    print(f"\nbeyond one run [MiB]: {unbounded / 2**20:.0f} without, {bounded / 2**20:.0f} of 256")
     assert unbounded > budget
     assert bounded <= budget
 
