@@ -81,10 +81,8 @@ def compared(case: Case, policy: str, ours: dict[str, Ours], loop: Loop) -> list
         row = {"environment": case.name, "policy": policy, "engine": name}
         row |= {"useful [steps/s]": speeds[i], "[trajectories/s]": BATCH / seconds[i]}
         row |= {"mean length [steps]": steps[i] / BATCH, "ratio": speeds[i] / speeds[-1]}
-        targets = [case.best] if i == best and name != "mjx" else []
-        targets += [case.mjx] if name == "mjx" else []
-        targets += [case.best] if i == best and name == "mjx" else []
-        target = max(targets, default=None)
+        wanted = [case.best] * (i == best) + [case.mjx] * (name == "mjx")
+        target = max(wanted, default=None)
         row["target"] = "-" if target is None else f"{target:g}"
         row["reached"] = "-" if target is None else "yes" if row["ratio"] >= target else "no"
         rows.append(row)

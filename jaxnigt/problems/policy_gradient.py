@@ -17,7 +17,7 @@ from jaxnigt.policies import GaussianPolicy
 from jaxnigt.problems import lanes
 from jaxnigt.problems.base import Estimate, Evaluation, Params, Problem
 from jaxnigt.problems.normalisation import FixedNormalisation, RunningNormalisation
-from jaxnigt.problems.score import discounts, gradient_of_steps, reward_to_go
+from jaxnigt.problems.score import CHUNK, discounts, gradient_of_steps, reward_to_go
 
 if TYPE_CHECKING:
     from brax.envs import Env
@@ -88,13 +88,14 @@ class PolicyGradient(Problem):
         return sum(leaf.size for leaf in jax.tree.leaves(shapes))
 
     def trajectory_bytes(self) -> int:
-        """Steps as they are kept, activations for the backward pass, and some copies of the physics."""
+        """Steps as they are kept, activations of a chunk of them, and some copies of the physics."""
         with quiet():
             state = jax.eval_shape(self.env.reset, jax.random.key(0))
         physics = sum(math.prod(x.shape) * x.dtype.itemsize for x in jax.tree.leaves(state))
         width = sum(self.policy.hidden) + 2 * self.policy.action_size
-        step = 2 * self.observation_size + 2 * self.policy.action_size + 4 * width + 4
-        return 4 * self.horizon * step + 6 * physics
+        step = 2 * self.observation_size + 2 * self.policy.action_size + 8
+        activations = min(self.horizon, CHUNK) * 4 * width
+        return 4 * (self.horizon * step + activations) + 6 * physics
 
     def estimate(
         self,

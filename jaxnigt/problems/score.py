@@ -60,7 +60,7 @@ def score_estimate(
     return Estimate(jax.grad(surrogate)(params), returns, reward.sum(axis=-1))
 
 
-_CHUNK = 512
+CHUNK = 512
 """Steps of one backward pass, at most."""
 
 
@@ -84,7 +84,7 @@ def gradient_of_steps(
         alive: whether a step was taken.
     """
     size = alive.size
-    chunk = min(_CHUNK, size)
+    chunk = min(CHUNK, size)
     taken = jnp.flatnonzero(alive, size=size + (-size % chunk), fill_value=size)
     count = alive.sum(dtype=jnp.int32)
     flat = jax.tree.map(lambda x: x.reshape(size, *x.shape[2:]), steps)

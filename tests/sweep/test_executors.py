@@ -115,42 +115,44 @@ def test_units_cut_for_memory_give_the_same_data(definition, tmp_path, capsys, m
 
 
 def peak(path, out, *arguments):
-    """Largest memory of a sweep in a process of its own, bytes."""
+    """Largest memory of a sweep in a process of its own, bytes, its programs compiled beforehand.
+
+    Compiling one takes hundreds of MiB itself, which has nothing to do with how many run at once.
+    """
     code = (
         "import resource, sys; from jaxnigt import cli\n"
         "try: cli.main()\n"
         "except SystemExit as stopped: assert not stopped.code, stopped.code\n"
         "print('PEAK', resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)"
     )
-    command = [sys.executable, "-c", code, "sweep", path, "--out", out, *arguments]
-    done = subprocess.run([str(x) for x in command], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
+    command = [sys.executable, "-c", code, "sweep", path, "--out", out, "--fresh", *arguments]
+    for _ in range(2):
+        done = subprocess.run([str(x) for x in command], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
     return int(re.search(r"PEAK (\d+)", done.stdout)[1])
 
 
-@pytest.mark.xfail(
-    reason="since lanes, compiling takes more memory here than trajectories do: a larger case is needed"
-)
 @pytest.mark.slow
 def test_peak_memory_stays_within_its_budget(tmp_path):
+    """Humanoids fall early, but what they might have seen in all their steps has room kept for it."""
     path = tmp_path / "wide.toml"
     path.write_text("""
 name = "wide"
 workers = 4
 figure = false
-problem = { environment = "reacher", backend = "spring", horizon = 100 }
-training = { seeds = SEEDS, eval_every = 2, eval_batch = 64 }
-methods = [{ name = "rennala_nigt", batch = 64, iterations = 2, stepsize = 0.01 }]
+problem = { environment = "humanoid", backend = "spring", horizon = 1000 }
+training = { seeds = SEEDS, eval_every = 1, eval_batch = 32 }
+methods = [{ name = "rennala_nigt", batch = 32, iterations = 1, stepsize = 0.01 }]
 profiles = [{ label = "equal", family = "equal" }]
 """)
     wide = tmp_path / "all.toml"
-    wide.write_text(path.read_text().replace("SEEDS", "96"))
+    wide.write_text(path.read_text().replace("SEEDS", "24"))
     path.write_text(path.read_text().replace("SEEDS", "1"))
     bare = peak(path, tmp_path / "one")
-    budget = 256 * 2**20
+    budget = 512 * 2**20
     unbounded = peak(wide, tmp_path / "unbounded") - bare
-    bounded = peak(wide, tmp_path / "bounded", "--memory", "256MiB") - bare
-    print(f"\nbeyond one run [MiB]: {unbounded / 2**20:.0f} without, {bounded / 2**20:.0f} of 256")
+    bounded = peak(wide, tmp_path / "bounded", "--memory", "512MiB") - bare
+    print(f"\nbeyond one run [MiB]: {unbounded / 2**20:.0f} without, {bounded / 2**20:.0f} of 512")
     assert unbounded > budget
     assert bounded <= budget
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import jaxnigt as jn
-from jaxnigt.sweep import files, local, work
+from jaxnigt.sweep import files, local, run, work
 from tests.sweep.running import DEFINITION, here, same, start, sweep, wait_for
 
 
@@ -78,6 +78,19 @@ def test_an_interrupt_stops_at_a_safe_point_and_says_how_to_go_on(definition, un
     status, output = sweep(definition, out)
     assert status == 0, output
     assert same(undisturbed, out)
+
+
+def test_an_interrupt_is_heeded_as_soon_as_there_is_a_plan(definition, tmp_path, capsys, monkeypatch):
+    describe = run._Sweep._describe
+
+    def interrupted(sweep):
+        describe(sweep)
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(run._Sweep, "_describe", interrupted)
+    status, output = here(capsys, monkeypatch, "sweep", definition, "--out", tmp_path / "out")
+    assert status == 130, output
+    assert "units done in" in output
 
 
 def test_a_second_interrupt_stops_at_once(definition, tmp_path):
