@@ -86,8 +86,10 @@ def _put(kept: Array, lane: Lanes, new: Array) -> Array:
 
 
 def _next(lane: Lanes, over: Bool[Array, " L"], starts: Any, slots: int) -> Lanes:
-    """Lanes a step later: those whose episode is over take the next slots, while there are any."""
-    over = over & (lane.slot < slots)
+    """Lanes a step later: those whose episode is over take the next slots, while there are any.
+
+    Lanes with nothing to do may say that it is over as often as they like: all slots are taken by then.
+    """
     turn = lane.taken + jnp.cumsum(over, dtype=jnp.int32) - 1
     slot = jnp.where(over, jnp.minimum(turn, slots), lane.slot)
     step = jnp.where(over, 0, lane.step + 1)
