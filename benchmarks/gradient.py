@@ -2,7 +2,7 @@
 
 Useful steps are those that enter a gradient; trajectories and their mean length stand beside them,
 because the simulators' episodes differ in length. Both sides have the same network, horizon,
-discount and batch, and both two cores.
+discount and batch, and both two cores: here a device each, which share the slots out.
 """
 
 from __future__ import annotations
@@ -15,12 +15,14 @@ import numpy as np
 from _loop import Loop, Setting
 from _timing import alternate, show, write
 from rich.console import Console
+from rich.progress import track
 
 import jaxnigt as jn
+from jaxnigt import parallel
 from jaxnigt.environments.brax import quiet
 from jaxnigt.sweep.work import use_compilation_cache
 
-BATCH, DISCOUNT = 256, 0.99
+BATCH, DISCOUNT, CORES = 256, 0.99, 2
 ROUNDS, STEPSIZE = 40, 0.1
 """Normalised steps from the fresh to the trained policy, on each side in its own simulator."""
 
@@ -49,7 +51,7 @@ class Ours:
         problem = jn.problems.policy_gradient(
             case.name, backend=backend, horizon=case.horizon, discount=DISCOUNT
         )
-        self.estimate = jax.jit(problem.estimate)
+        self.estimate = jax.jit(parallel.over_slots(problem, parallel.mesh()).estimate)
         self.alive = jax.jit(lambda params, keys: problem.sample(params, keys).alive.sum())
         self.keys = jax.random.split(jax.random.key(1), BATCH)
         self.slots = jnp.zeros(BATCH, jnp.int32), jnp.full(BATCH, 1 / BATCH)
@@ -91,7 +93,7 @@ def compared(case: Case, policy: str, ours: dict[str, Ours], loop: Loop) -> list
 
 def measure(case: Case) -> list[dict[str, Any]]:
     """At a fresh policy, then at one trained a little."""
-    loop = Loop(Setting(case.gym, case.horizon, DISCOUNT), BATCH)
+    loop = Loop(Setting(case.gym, case.horizon, DISCOUNT), BATCH, CORES)
     with quiet():
         ours = {backend: Ours(case, backend) for backend in ("mjx", "spring")}
         rows = compared(case, "fresh", ours, loop)
@@ -106,9 +108,12 @@ def measure(case: Case) -> list[dict[str, Any]]:
 
 def main() -> None:
     """Run, print a table, write JSON."""
+    jax.config.update("jax_num_cpu_devices", CORES)
     use_compilation_cache()
     console = Console(width=140)
-    rows = [row for case in CASES for row in measure(case)]
+    rows = []
+    for case in track(CASES, "environments", console=console):
+        rows += measure(case)
     title = f"Policy gradients of {BATCH} trajectories against PyTorch and Gymnasium in two processes"
     show(console, title, rows)
     write(console, "gradient", {"gradients": rows})
