@@ -15,7 +15,6 @@ import numpy as np
 from _loop import Loop, Setting
 from _timing import alternate, show, write
 from rich.console import Console
-from rich.progress import track
 
 import jaxnigt as jn
 from jaxnigt import parallel
@@ -111,12 +110,13 @@ def main() -> None:
     jax.config.update("jax_num_cpu_devices", CORES)
     use_compilation_cache()
     console = Console(width=140)
-    rows = []
-    for case in track(CASES, "environments", console=console):
-        rows += measure(case)
     title = f"Policy gradients of {BATCH} trajectories against PyTorch and Gymnasium in two processes"
-    show(console, title, rows)
-    write(console, "gradient", {"gradients": rows})
+    rows = []
+    for case in CASES:
+        found = measure(case)
+        show(console, title, found)
+        rows += found
+        write(console, "gradient", {"gradients": rows})
 
 
 if __name__ == "__main__":
