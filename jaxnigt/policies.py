@@ -6,9 +6,8 @@ import math
 from typing import NamedTuple
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Float
 
 
 class Gaussian(NamedTuple):
@@ -22,9 +21,9 @@ class Gaussian(NamedTuple):
     mean: Float[Array, "*batch a"]
     std: Float[Array, "*batch a"]
 
-    def sample(self, key: Key[Array, ""]) -> Float[Array, "*batch a"]:
-        """Draw u; the key is consumed."""
-        return self.mean + self.std * jax.random.normal(key, self.mean.shape, self.mean.dtype)
+    def sample(self, noise: Float[Array, "*batch a"]) -> Float[Array, "*batch a"]:
+        """The u that standard normal draws make."""
+        return self.mean + self.std * noise
 
     def log_density(self, u: Float[Array, "*batch a"]) -> Float[Array, "*batch"]:
         """log of the density of u, summed over its entries."""

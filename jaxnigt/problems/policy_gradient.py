@@ -12,6 +12,7 @@ from jaxtyping import Array, Bool, Float, Int, Key
 from jaxnigt.arguments import discount_factor, whole
 from jaxnigt.environments.brax import make, quiet
 from jaxnigt.environments.heterogeneity import Alike, Heterogeneity
+from jaxnigt.environments.line_search import ended_early
 from jaxnigt.errors import InputError
 from jaxnigt.policies import GaussianPolicy
 from jaxnigt.problems import lanes
@@ -93,7 +94,7 @@ class PolicyGradient(Problem):
             state = jax.eval_shape(self.env.reset, jax.random.key(0))
         physics = sum(math.prod(x.shape) * x.dtype.itemsize for x in jax.tree.leaves(state))
         width = sum(self.policy.hidden) + 2 * self.policy.action_size
-        step = 2 * self.observation_size + 2 * self.policy.action_size + 8
+        step = 2 * self.observation_size + 3 * self.policy.action_size + 8
         activations = min(self.horizon, CHUNK) * 4 * width
         return 4 * (self.horizon * step + activations) + 6 * physics
 
@@ -200,7 +201,7 @@ class PolicyGradient(Problem):
         runs, batch = keys.shape
         worker = workers.reshape(-1)
         pair = jax.vmap(jax.random.split)(keys.reshape(-1))
-        act = jax.vmap(lambda key: jax.random.split(key, self.horizon))(pair[:, 1])
+        noise = jax.vmap(self._noise)(pair[:, 1])
 
         def environment(slot: Int[Array, ""]) -> Env:
             return self.heterogeneity.environment(self.env, worker[slot])
@@ -217,17 +218,22 @@ class PolicyGradient(Problem):
             observation = jax.vmap(self.heterogeneity.observation)(state.obs, worker[slot])
             own, axis = of_run(slot)
             distribution = jax.vmap(self._distribution, (axis, 0))(own, observation)
-            u = jax.vmap(type(distribution).sample)(distribution, act[slot, step])
+            u = jax.vmap(type(distribution).sample)(distribution, noise[slot, step])
             action = self.action_scale * jnp.tanh(u)
             after = jax.vmap(lambda slot, *at: environment(slot).step(*at))(slot, state, action)
             alive = jnp.ones(slot.shape, bool)
             return after, Trajectory(observation, u, after.reward, alive), after.done != 0
 
-        with quiet():
+        with quiet(), ended_early():
             slots = jnp.arange(runs * batch, dtype=jnp.int32)
             starts = jax.vmap(lambda slot, key: environment(slot).reset(key))(slots, pair[:, 0])
             seen = lanes.run(starts, advance, self.horizon, lanes.width(len(slots), self.lanes))
         return jax.tree.map(lambda x: x.reshape(runs, batch, *x.shape[1:]), seen)
+
+    def _noise(self, key: Key[Array, ""]) -> Float[Array, "H a"]:
+        """Standard normal draws of a trajectory, all at once, as step by step they are slow on CPU."""
+        size = (self.policy.action_size,)
+        return jax.vmap(lambda key: jax.random.normal(key, size))(jax.random.split(key, self.horizon))
 
     def _observation_size(self) -> int:
         """Entries of an observation. Brax's own property runs the reset op by op, 20 s on mjx."""

@@ -107,7 +107,8 @@ def alone(problem, params, key):
 
     def step(carry, key):
         state, alive = carry
-        u = problem.policy.apply(params, state.obs).sample(key)
+        noise = jax.random.normal(key, (problem.env.action_size,))
+        u = problem.policy.apply(params, state.obs).sample(noise)
         after = problem.env.step(state, jnp.tanh(u))
         return (after, alive & (after.done == 0)), (jnp.where(alive, after.reward, 0.0), alive)
 
