@@ -19,8 +19,7 @@ def ended_early() -> Iterator[None]:
     So that it can be differentiated in reverse, MJX searches in a loop of `ls_iterations` turns, 50 if
     a model does not say, of which those after the end change nothing. In a batch they are computed all
     the same. Physics is never differentiated here, so that a loop that ends serves, with the same
-    numbers: it makes Hopper and Reacher 1.4 times as fast on CPU. Does nothing where MJX has no such
-    loop.
+    numbers. Does nothing where MJX has no such loop.
     """
     from mujoco.mjx._src import solver
 

@@ -231,7 +231,7 @@ class PolicyGradient(Problem):
         return jax.tree.map(lambda x: x.reshape(runs, batch, *x.shape[1:]), seen)
 
     def _noise(self, key: Key[Array, ""]) -> Float[Array, "H a"]:
-        """Standard normal draws of a trajectory, all at once, as step by step they are slow on CPU."""
+        """Standard normal draws of a trajectory, all at once: the lanes' loop is no place for them."""
         size = (self.policy.action_size,)
         return jax.vmap(lambda key: jax.random.normal(key, size))(jax.random.split(key, self.horizon))
 

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxnigt import problems
 from jaxnigt.environments import make
 from jaxnigt.environments.brax import quiet
 from jaxnigt.environments.line_search import ended_early
@@ -35,6 +36,15 @@ def test_the_same_physics_without_turns_that_change_nothing():
     assert turns not in short
     np.testing.assert_allclose(early, plain, rtol=1e-5, atol=1e-5)
     assert np.abs(early[:, -1] - early[:, 0]).max() > 0.01
+
+
+@pytest.mark.loose
+def test_gradients_are_made_with_it():
+    problem = problems.policy_gradient("reacher", backend="mjx", horizon=7)
+    keys = jax.random.split(jax.random.key(0), 3)
+    with quiet():
+        traced = jax.make_jaxpr(problem.sample)(problem.init(jax.random.key(1)), keys)
+    assert f"length={problem.env.sys.opt.ls_iterations}" not in str(traced)
 
 
 def test_mjx_is_left_as_it_was():
