@@ -91,8 +91,9 @@ def sweep(
     ] = False,
 ) -> None:
     """Train, replay and draw what definitions ask for."""
-    from jaxnigt.sweep import spec
+    from jaxnigt.sweep import cores, spec
 
+    cores.use_all()
     definitions = [spec.read(file, size=size, changes=changes or ()) for file in files]
     folders = _folders([definition.name for definition in definitions], out, size)
     console = _console()

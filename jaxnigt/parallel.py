@@ -8,7 +8,7 @@ devices of one process and for those of many under `jax.distributed`.
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -89,7 +89,9 @@ def _aggregate(
 def _estimates(
     problem: Problem, over: Mesh, params: Params, keys: Array, workers: Array, weights: Array
 ) -> Estimate:
-    """`problem.estimates` of slots [R, B] with B shared out, padded with weight 0."""
+    """`problem.estimates` of slots [R, B] with B shared out, or with R where B is too small for that."""
+    if keys.shape[1] < over.size and len(keys) > 1:
+        return _by_runs(problem.estimates, over, params, keys, workers, weights)
     slots = keys.shape[1]
     padding = -slots % over.size
 
@@ -109,22 +111,48 @@ def _estimates(
         return Estimate(jax.lax.psum(own.gradient, AXIS), discounted, undiscounted, observed)
 
     cut = PartitionSpec(None, AXIS)
-    everywhere = PartitionSpec()
-    # Physics makes arrays of its own, whose replication shard_map cannot know.
-    program = jax.shard_map(
-        local, mesh=over, in_specs=(everywhere, cut, cut, cut), out_specs=everywhere, check_vma=False
+    found = _mapped(local, over, (_EVERYWHERE, cut, cut, cut))(
+        params, padded(keys), padded(workers), weights
     )
-    found = program(params, padded(keys), padded(workers), weights)
     return found._replace(
         discounted=found.discounted[:, :slots], undiscounted=found.undiscounted[:, :slots]
     )
 
 
+def _by_runs(program: Callable[..., Any], over: Mesh, *arguments: Any) -> Any:
+    """A program of arguments whose leaves have axis R in front, with R shared out and padded."""
+    runs = len(jax.tree.leaves(arguments)[0])
+    padding = -runs % over.size
+
+    def padded(x: Array) -> Array:
+        return jnp.concatenate([x, jnp.repeat(x[:1], padding, axis=0)])
+
+    def local(*arguments: Any) -> Any:
+        return jax.lax.all_gather(program(*arguments), AXIS, axis=0, tiled=True)
+
+    cut = (PartitionSpec(AXIS),) * len(arguments)
+    found = _mapped(local, over, cut)(*jax.tree.map(padded, arguments))
+    return jax.tree.map(lambda x: x[:runs], found)
+
+
+_EVERYWHERE = PartitionSpec()
+
+
+def _mapped(program: Callable[..., Any], over: Mesh, inputs: tuple[PartitionSpec, ...]) -> Any:
+    """A program of parts whose results are the same on every device."""
+    # Physics makes arrays of its own, whose replication shard_map cannot know.
+    return jax.shard_map(program, mesh=over, in_specs=inputs, out_specs=_EVERYWHERE, check_vma=False)
+
+
 class OverSlots(Problem):
-    """A problem whose estimates share their slots out over a mesh; see `over_slots`."""
+    """A problem whose estimates share their slots, or runs, out over a mesh; see `over_slots`."""
 
     def __init__(self, problem: Problem, over: Mesh):
         self.problem, self.over, self.workers = problem, over, problem.workers
+
+    def __repr__(self) -> str:
+        # Snapshots know a problem by how it prints, whatever devices it is on.
+        return repr(self.problem)
 
     def init(self, key: Key[Array, ""]) -> Params:
         """As the problem's own."""
@@ -156,8 +184,8 @@ class OverSlots(Problem):
         return self.problem.evaluate(params, keys)
 
     def evaluations(self, params: Params, keys: Key[Array, "R B"]) -> Evaluation:
-        """As the problem's own."""
-        return self.problem.evaluations(params, keys)
+        """The problem's own, runs shared out."""
+        return _by_runs(self.problem.evaluations, self.over, params, keys)
 
     def observe(self, params: Params, estimate: Estimate) -> Params:
         """As the problem's own."""

@@ -78,8 +78,8 @@ def train(
         keep_diverged: go on where numbers of some runs are not finite, which their trace shows, until
             no run is left.
         snapshots: where to keep what is needed to go on after a stop, and to go on from.
-        devices: over which runs are spread or, where there are too few of them, the slots of a round;
-            by default all of this process.
+        devices: over which runs are spread or, where they do not come out even, the gradients of a
+            batch; by default all of this process.
 
     Returns:
         A `Trace`.
@@ -187,10 +187,10 @@ def _seeds(seeds: int | Sequence[int]) -> tuple[int, ...]:
 
 
 def _use(program: RoundProgram | ArrivalProgram, devices: Sequence[parallel.Device], seeds: int) -> None:
-    """Spread runs over devices, or the slots of rounds where runs cannot be."""
+    """Spread runs over devices, or the gradients of a batch where runs cannot be."""
     shape = len(program.samples), len(next(iter(program.leaves.values()))), seeds
     program.split = spread.split(shape, devices)
-    if program.split is None and len(devices) > 1 and isinstance(program, RoundProgram):
+    if program.split is None and len(devices) > 1:
         program.problem = parallel.over_slots(program.problem, parallel.mesh(devices))
 
 

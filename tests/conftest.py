@@ -1,11 +1,15 @@
 """Strict settings for our own code, and a small environment with a known answer."""
 
+import os
+
 import jax
 import matplotlib as mpl
 import pytest
 
 from jaxnigt.sweep.work import use_compilation_cache
 
+# The sweeps that tests start have one device, as tests have themselves, so that bits can be compared.
+os.environ.setdefault("JAX_NUM_CPU_DEVICES", "1")
 mpl.use("Agg")
 # Compiled programs are shared between tests of one run and between runs.
 use_compilation_cache()

@@ -54,11 +54,12 @@ def trainings(problem):
         "stepsizes": (jn.methods.rennala_nigt(6, stepsize=np.linspace(0.01, 0.1, 16)), {"seeds": 3}),
         "profiles": (jn.methods.malenia_nigt(6), {"profile": profile}),
         "arrivals": (jn.methods.afedpg(), {"profile": profile, "seeds": 3}),
+        "lanes": (jn.methods.afedpg(), {"seeds": 11}),
         "slots": (jn.methods.rennala_nigt(6), {}),
     }
     found = {}
     for name, (method, arguments) in cases.items():
-        if name in ("seeds", "stepsizes", "slots"):
+        if name in ("seeds", "stepsizes", "slots", "lanes"):
             arguments["profile"] = profile[0]
         traces = [
             jn.train(problem, method, iterations=12, eval_every=6, devices=devices, **arguments)

@@ -20,10 +20,11 @@ CLOSE = 1e-6
 
 def started(devices, *arguments):
     flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={devices}"
+    inherited = {name: value for name, value in os.environ.items() if name != "JAX_NUM_CPU_DEVICES"}
     return subprocess.Popen(
         [sys.executable, "-m", "tests.spread", *map(str, arguments)],
         cwd=ROOT,
-        env={**os.environ, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"},
+        env={**inherited, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -49,7 +50,7 @@ def test_a_round_on_eight_devices_is_that_of_one(eight, problem):
         assert distance <= CLOSE, name
 
 
-@pytest.mark.parametrize("cut", ["seeds", "stepsizes", "profiles", "arrivals", "slots"])
+@pytest.mark.parametrize("cut", ["seeds", "stepsizes", "profiles", "arrivals", "slots", "lanes"])
 def test_training_on_eight_devices_is_that_on_one(eight, cut):
     # Twelve rounds carry the rounding of sums over slots along.
     assert eight["trainings"][cut] <= (1e-4 if cut == "slots" else 1e-5)
@@ -89,6 +90,12 @@ def test_the_cut_that_uses_most_devices_is_taken(shape, axis, parts):
     if axis is not None:
         assert sizes[axis] == parts
         assert max(sizes, key=sizes.__getitem__) == axis
+
+
+def test_snapshots_know_a_problem_on_any_devices():
+    problem = jn.problems.tabular()
+    spread_out = jn.parallel.over_slots(problem, jn.parallel.mesh(jax.devices()[:1]))
+    assert repr(spread_out) == repr(problem)
 
 
 def test_padded_slots_leave_running_statistics_alone():

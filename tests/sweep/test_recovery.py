@@ -80,6 +80,23 @@ def test_an_interrupt_stops_at_a_safe_point_and_says_how_to_go_on(definition, un
     assert same(undisturbed, out)
 
 
+def test_a_sweep_on_two_devices_goes_on_where_it_stopped(definition, tmp_path):
+    # Three seeds cannot be shared out evenly, so that batches are.
+    arguments, two = ("--set", "training.seeds=3", "--snapshot-every", 0.0), {"JAX_NUM_CPU_DEVICES": "2"}
+    status, output = sweep(definition, tmp_path / "whole", *arguments, **two)
+    assert status == 0, output
+    out = tmp_path / "out"
+    process = start(definition, out, *arguments, **two)
+    wait_for(lambda: list((out / "snapshots").glob("*/*")), process)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    status, output = sweep(definition, out, *arguments, **two)
+    assert status == 0, output
+    assert same(tmp_path / "whole", out)
+    resumed = [files.read(path).attrs["resumed"] for path in (out / "units").glob("*.nc")]
+    assert sum(resumed) == 1
+
+
 def test_an_interrupt_is_heeded_as_soon_as_there_is_a_plan(definition, tmp_path, capsys, monkeypatch):
     describe = run._Sweep._describe
 
