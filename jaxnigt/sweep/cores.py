@@ -1,4 +1,4 @@
-"""One device of JAX for each core, as the CPU hardly shares out a batch as narrow as a round's by itself."""
+"""One device of JAX for each core, as a CPU hardly shares out a batch as narrow as a round's."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ _MOST = 8
 """More devices would each have a trajectory or two of a usual round."""
 
 _THREADS = 4
-"""For each device. A factorisation by LAPACK waits, on a thread of XLA's pool, for parts of it that run on
-other threads of the pool; with a thread for each device all may wait and none work (MJX's humanoid)."""
+"""For each device. A factorisation by LAPACK waits, on a thread of XLA's pool, for parts of it that
+run on others; with a thread for each device all may wait and none work, as with MJX's humanoid."""
 
 
 def use_all() -> None:

@@ -14,13 +14,12 @@ FORCED = "--xla_force_host_platform_device_count"
 
 def devices(before="pass", **chosen):
     """How many there are after `use_all`."""
-    words = f"import jax; from jaxnigt.sweep import cores; {before}; cores.use_all(); print(jax.device_count())"
+    words = f"import jax; from jaxnigt.sweep.cores import use_all; {before}; use_all()"
     kept = {name: value for name, value in os.environ.items() if name not in CHOICES}
     environment = kept | {"JAX_PLATFORMS": "cpu"} | chosen
-    command = [sys.executable, "-c", words]
-    return int(
-        subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
-    )
+    command = [sys.executable, "-c", f"{words}; print(jax.device_count())"]
+    found = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    return int(found.stdout)
 
 
 def test_every_core_is_a_device():

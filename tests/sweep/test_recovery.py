@@ -82,14 +82,17 @@ def test_an_interrupt_stops_at_a_safe_point_and_says_how_to_go_on(definition, un
 
 def test_a_sweep_on_two_devices_goes_on_where_it_stopped(definition, tmp_path):
     # Three seeds cannot be shared out evenly, so that batches are.
-    arguments, two = ("--set", "training.seeds=3", "--snapshot-every", 0.0), {"JAX_NUM_CPU_DEVICES": "2"}
+    changes = ("training.seeds=3", "training.eval_every=20", "methods.*.iterations=400")
+    arguments = ("--snapshot-every", 0.0, *(word for change in changes for word in ("--set", change)))
+    two = {"JAX_NUM_CPU_DEVICES": "2"}
     status, output = sweep(definition, tmp_path / "whole", *arguments, **two)
     assert status == 0, output
     out = tmp_path / "out"
     process = start(definition, out, *arguments, **two)
     wait_for(lambda: list((out / "snapshots").glob("*/*")), process)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 130, output
     status, output = sweep(definition, out, *arguments, **two)
     assert status == 0, output
     assert same(tmp_path / "whole", out)
