@@ -19,6 +19,7 @@ from rich.console import Console
 import jaxnigt as jn
 from jaxnigt import parallel
 from jaxnigt.environments.brax import quiet
+from jaxnigt.sweep import cores
 from jaxnigt.sweep.work import use_compilation_cache
 
 BATCH, DISCOUNT, CORES = 256, 0.99, 2
@@ -107,7 +108,7 @@ def measure(case: Case) -> list[dict[str, Any]]:
 
 def main() -> None:
     """Run, print a table, write JSON."""
-    jax.config.update("jax_num_cpu_devices", CORES)
+    cores.use_all()
     use_compilation_cache()
     console = Console(width=140)
     title = f"Policy gradients of {BATCH} trajectories against PyTorch and Gymnasium in two processes"

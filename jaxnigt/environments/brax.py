@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import os
 import warnings
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,9 @@ from jaxnigt.errors import InputError
 
 if TYPE_CHECKING:
     from brax.envs import Env
+
+_WARP = "MJX_GPU_DEFAULT_WARP"
+"""What tells MJX to take Warp's physics on NVIDIA's GPUs; brax leaves the choice to it."""
 
 BACKENDS = ("mjx", "spring", "positional", "generalized")
 
@@ -56,12 +60,26 @@ def make(name: str, backend: str = "mjx") -> Env:
         raise InputError(f"environment: got {name!r}, allowed are {', '.join(names())}.")
     if backend not in BACKENDS:
         raise InputError(f"backend: got {backend!r}, allowed are {', '.join(BACKENDS)}.")
-    with quiet(), _no_warnings_of_mujoco():
+    with quiet(), _no_warnings_of_mujoco(), _physics_in_jax():
         from brax import envs
 
         if name == "swimmer":
             return swimmer(backend)
         return envs.get_environment(name, backend=backend)
+
+
+@contextlib.contextmanager
+def _physics_in_jax() -> Iterator[None]:
+    """Have MJX take its implementation in JAX for a model, on any hardware and whatever it prefers."""
+    before = os.environ.get(_WARP)
+    os.environ[_WARP] = "false"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[_WARP]
+        else:
+            os.environ[_WARP] = before
 
 
 @contextlib.contextmanager
