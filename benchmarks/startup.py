@@ -1,4 +1,4 @@
-"""From `jaxnigt sweep sweeps/quickstart.toml` to the end of the first rounds, without and with a cache."""
+"""From `jaxnigt sweep` of the quickstart to the end of its first rounds, without and with a cache."""
 
 from __future__ import annotations
 
