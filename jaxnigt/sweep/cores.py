@@ -20,13 +20,13 @@ def use_all() -> None:
 
     The user's own JAX_NUM_CPU_DEVICES or XLA_FLAGS win, and a JAX that runs already stays as it is.
     """
-    chosen = "JAX_NUM_CPU_DEVICES" in os.environ
-    if chosen or "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", ""):
+    if "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", ""):
         return
-    devices = min(_cores(), _MOST)
+    devices = int(os.environ.get("JAX_NUM_CPU_DEVICES", min(_cores(), _MOST)))
     with contextlib.suppress(RuntimeError):  # JAX has started
         jax.config.update("jax_num_cpu_devices", devices)
-        os.environ.setdefault("NPROC", str(_THREADS * devices))  # what XLA makes its pool of
+        if devices > 1:
+            os.environ.setdefault("NPROC", str(_THREADS * devices))  # what XLA makes its pool of
 
 
 def _cores() -> int:
