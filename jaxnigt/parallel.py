@@ -20,6 +20,7 @@ from jaxtyping import Array, Float, Int, Key
 from jaxnigt.problems.base import Estimate, Evaluation, Params, Problem
 
 AXIS = "slots"
+_EVERYWHERE = PartitionSpec()
 
 Device = Any
 """A `jax.Device`, a name that type checkers cannot use."""
@@ -28,6 +29,11 @@ Device = Any
 def mesh(devices: Sequence[Device] | None = None) -> Mesh:
     """A mesh of one axis, "slots", over devices; by default all of them, in every process."""
     return Mesh(np.asarray(jax.devices() if devices is None else devices), (AXIS,))
+
+
+def everywhere(over: Mesh) -> NamedSharding:
+    """The same array on every device of a mesh."""
+    return NamedSharding(over, _EVERYWHERE)
 
 
 def aggregate(
@@ -65,12 +71,12 @@ def aggregate(
         True
     """
     over = globals()["mesh"]() if mesh is None else mesh
-    everywhere = NamedSharding(over, PartitionSpec())
+    copies = everywhere(over)
 
     def shared(x: Any) -> Array:
         """The same array on all devices of all processes."""
         x = np.asarray(x)
-        return jax.make_array_from_callback(x.shape, everywhere, lambda index: x[index])
+        return jax.make_array_from_callback(x.shape, copies, lambda index: x[index])
 
     data, kind = jax.random.key_data(keys), str(jax.random.key_impl(keys))
     arrays = jax.tree.map(shared, (params, data, workers, weights))
@@ -133,9 +139,6 @@ def _by_runs(program: Callable[..., Any], over: Mesh, *arguments: Any) -> Any:
     cut = (PartitionSpec(AXIS),) * len(arguments)
     found = _mapped(local, over, cut)(*jax.tree.map(padded, arguments))
     return jax.tree.map(lambda x: x[:runs], found)
-
-
-_EVERYWHERE = PartitionSpec()
 
 
 def _mapped(program: Callable[..., Any], over: Mesh, inputs: tuple[PartitionSpec, ...]) -> Any:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from jax.sharding import Mesh, PartitionSpec
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jaxnigt.parallel import Device
 
@@ -64,17 +64,23 @@ def over_devices(
     if cut is None:
         return program
 
-    def spec(places: Sequence[int | None]) -> PartitionSpec:
-        place = places[cut.axis]
-        return PartitionSpec() if place is None else PartitionSpec(*[None] * place, _NAME)
-
     return jax.shard_map(
         program,
         mesh=cut.mesh,
-        in_specs=tuple(map(spec, inputs)),
-        out_specs=tuple(map(spec, outputs)),
+        in_specs=tuple(_spec(cut, places) for places in inputs),
+        out_specs=tuple(_spec(cut, places) for places in outputs),
         check_vma=False,
     )
+
+
+def sharding(cut: Split, places: Sequence[int | None]) -> NamedSharding:
+    """Where the parts of an array are that has the axes of runs at some places."""
+    return NamedSharding(cut.mesh, _spec(cut, places))
+
+
+def _spec(cut: Split, places: Sequence[int | None]) -> PartitionSpec:
+    place = places[cut.axis]
+    return PartitionSpec() if place is None else PartitionSpec(*[None] * place, _NAME)
 
 
 ALL = (0, 1, 2)

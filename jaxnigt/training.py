@@ -98,14 +98,14 @@ def train(
     keys = seed_keys(key, seeds)
     program = _program(problem, method, iterations, eval_every, profile, key, comm_model, len(seeds))
     _use(program, jax.local_devices() if devices is None else devices, len(seeds))
-    state, done = program.initial(keys), 0
+    state, done = _placed(program, program.initial(keys)), 0
     kept = Kept([], [])
     token = ""
     if snapshots is not None:
         token = _token(program, key, seeds, eval_every, eval_batch)
     if snapshots is not None and (found := snapshots.restore(state, token)) is not None:
         done, state, saved = found
-        state, kept = jax.tree.map(jnp.asarray, state), Kept.of(saved)
+        state, kept = _placed(program, jax.tree.map(jnp.asarray, state)), Kept.of(saved)
     while done < iterations:
         if done % eval_every == 0:
             kept.evaluations.append(_evaluated(program, state, keys, done, eval_batch))
@@ -192,6 +192,15 @@ def _use(program: RoundProgram | ArrivalProgram, devices: Sequence[parallel.Devi
     program.split = spread.split(shape, devices)
     if program.split is None and len(devices) > 1:
         program.problem = parallel.over_slots(program.problem, parallel.mesh(devices))
+
+
+def _placed(program: RoundProgram | ArrivalProgram, state: RunState) -> RunState:
+    """A state where the program leaves one, as it would be compiled again for a state elsewhere."""
+    if program.split is not None:
+        return jax.device_put(state, spread.sharding(program.split, spread.ALL))
+    if isinstance(program.problem, parallel.OverSlots):
+        return jax.device_put(state, parallel.everywhere(program.problem.over))
+    return state
 
 
 def _program(

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import jaxnigt as jn
+from jaxnigt import training, training_arrivals, training_rounds
 from jaxnigt.training_rounds import slots_of_counts
 
 
@@ -47,7 +48,7 @@ def aggregates(problem):
 
 
 def trainings(problem):
-    """Distances of traces trained on all devices from those of one, by what was cut."""
+    """Distances of traces trained on all devices from those of one, and programs, by what was cut."""
     profile = jn.profiles.power_law(3, np.linspace(0, 1, 8))
     cases = {
         "seeds": (jn.methods.rennala_nigt(6), {"seeds": 8}),
@@ -57,19 +58,30 @@ def trainings(problem):
         "lanes": (jn.methods.afedpg(), {"seeds": 11}),
         "slots": (jn.methods.rennala_nigt(6), {}),
     }
-    found = {}
+    found, programs = {}, {}
     for name, (method, arguments) in cases.items():
         if name in ("seeds", "stepsizes", "slots", "lanes"):
             arguments["profile"] = profile[0]
-        traces = [
-            jn.train(problem, method, iterations=12, eval_every=6, devices=devices, **arguments)
-            for devices in (None, jax.devices()[:1])
-        ]
+        one, all_ = (
+            trained(problem, method, devices=devices, **arguments)
+            for devices in (jax.devices()[:1], None)
+        )
+        traces = all_[0], one[0]
+        programs[name] = all_[1]
         found[name] = max(
             distance(getattr(traces[0], field), getattr(traces[1], field))
             for field in ("objective", "gradient_norm", "params")
         )
-    return found
+    return found, programs
+
+
+def trained(problem, method, **arguments):
+    """A trace, and how many programs were compiled for its two calls and two evaluations."""
+    compiled = training_rounds.advance, training_arrivals.advance, training._evaluate
+    for program in compiled:
+        program.clear_cache()
+    trace = jn.train(problem, method, iterations=12, eval_every=6, **arguments)
+    return trace, sum(program._cache_size() for program in compiled)
 
 
 def main():
@@ -86,7 +98,7 @@ def main():
             "reacher", backend="spring", horizon=2, normalisation=normalisation
         )
         found["reacher"] = aggregates(reacher)
-        found["trainings"] = trainings(tabular)
+        found["trainings"], found["programs"] = trainings(tabular)
     print(json.dumps(found))
 
 

@@ -54,6 +54,7 @@ def test_a_round_on_eight_devices_is_that_of_one(eight, problem):
 def test_training_on_eight_devices_is_that_on_one(eight, cut):
     # Twelve rounds carry the rounding of sums over slots along.
     assert eight["trainings"][cut] <= (1e-4 if cut == "slots" else 1e-5)
+    assert eight["programs"][cut] == 2  # one that advances, one that evaluates
 
 
 def test_a_round_over_two_processes_of_two_devices_is_that_of_one_device():
