@@ -67,7 +67,7 @@ def sweep(
         bool, typer.Option("--dry-run", help="Print the plan with its time and memory, and stop.")
     ] = False,
     size: Annotated[
-        str | None, typer.Option(help="Apply the table [size.NAME] of the definition.")
+        str | None, typer.Option(help="Apply the table \\[size.NAME] of the definition.")
     ] = None,
     changes: Annotated[
         list[str] | None,

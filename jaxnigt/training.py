@@ -46,7 +46,7 @@ def train(
     seeds: int | Sequence[int] = 1,
     key: int | Key[Array, ""] = 0,
     profile: Profile | None = None,
-    eval_every: int = 10,
+    eval_every: int | None = None,
     eval_batch: int = 64,
     comm_model: str | None = None,
     progress: Progress | None = None,
@@ -70,7 +70,8 @@ def train(
         key: a JAX key or an integer; consumed. The clock of random times has a key folded from it.
         profile: times of n workers. Its leading axes come first in the trace where the schedule is
             part of the training, and it is only checked where it is not.
-        eval_every: J(theta_t) is evaluated at t = 0, eval_every, 2 eval_every, ... < K.
+        eval_every: J(theta_t) is evaluated at t = 0, eval_every, 2 eval_every, ... < K; by
+            default every 10 rounds, or K if that is less.
         eval_batch: trajectories of one evaluation.
         comm_model: of the clock, as in `jaxnigt.clock`; by default "allreduce" for rounds and
             "parallel" for arrivals.
@@ -90,7 +91,8 @@ def train(
         Stopped: `snapshots` was asked to stop.
     """
     iterations, seeds = whole("iterations", iterations), _seeds(seeds)
-    eval_every, eval_batch = whole("eval_every", eval_every), whole("eval_batch", eval_batch)
+    eval_every = min(10, iterations) if eval_every is None else whole("eval_every", eval_every)
+    eval_batch = whole("eval_batch", eval_batch)
     if eval_every > iterations:
         raise InputError(f"eval_every: got {eval_every}, 1 to iterations = {iterations} is allowed.")
     begin = time.perf_counter()

@@ -9,6 +9,7 @@ import pytest
 
 import jaxnigt as jn
 from jaxnigt.sweep import plan, spec
+from tests.sweep.running import here
 
 README = Path(__file__).parents[1] / "README.md"
 BLOCKS = re.findall(r"^```python\n(.*?)^```", README.read_text(), re.DOTALL | re.MULTILINE)
@@ -28,7 +29,7 @@ def test_the_definition_shown_makes_a_plan():
 
 
 @pytest.mark.loose
-def test_every_block_runs_after_those_before_it(monkeypatch):
+def test_every_block_runs_after_those_before_it(tmp_path, capsys, monkeypatch):
     train = jn.train
 
     @functools.wraps(train)
@@ -38,9 +39,22 @@ def test_every_block_runs_after_those_before_it(monkeypatch):
         return train(problem, method, iterations=rounds, **options)
 
     monkeypatch.setattr(jn, "train", few)
+    monkeypatch.chdir(tmp_path)
+    changes = (
+        "problem.backend=spring",
+        "problem.horizon=3",
+        "training.eval_batch=2",
+        "methods.*.iterations=30",
+    )
+    changes = [word for change in changes for word in ("--set", change)]
+    status, output = here(
+        capsys, monkeypatch, "sweep", README.with_name("sweeps") / "quickstart.toml", *changes
+    )
+    assert status == 0, output
     assert len(BLOCKS) >= 6
     seen: dict = {}
     for block in BLOCKS:
         block = block.replace('"mjx"', '"spring"')  # which compiles sooner
         exec(compile(block, "README.md", "exec"), seen)
     assert seen["trace"].method.name == "fair"
+    assert (tmp_path / "mine.png").stat().st_size > 10_000

@@ -154,6 +154,12 @@ def test_a_profile_with_the_wrong_number_of_workers(problem):
         run(problem, jn.methods.synchronous_nigt(6), profile=jn.profiles.equal(4))
 
 
+@pytest.mark.parametrize(("iterations", "rounds"), [(3, [0]), (25, [0, 10, 20])])
+def test_evaluations_by_default(iterations, rounds):
+    trace = jn.train(jn.problems.tabular(), jn.methods.rennala_nigt(4), iterations=iterations)
+    assert trace.eval_rounds.tolist() == rounds
+
+
 @pytest.mark.parametrize("name", ["iterations", "seeds", "eval_every", "eval_batch"])
 def test_bad_arguments(problem, name):
     with pytest.raises(jn.InputError, match=f"{name}: got 0, a whole number of at least 1"):

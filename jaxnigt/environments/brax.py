@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import io
 import logging
 import os
@@ -51,7 +52,8 @@ def make(name: str, backend: str = "mjx") -> Env:
 
     Args:
         name: a name registered with brax, such as "reacher" or "humanoid".
-        backend: "mjx", "spring", "positional" or "generalized".
+        backend: "mjx", "spring", "positional" or "generalized"; a class registered by a user need not
+            take one.
 
     Raises:
         InputError: an unknown name or backend.
@@ -65,7 +67,9 @@ def make(name: str, backend: str = "mjx") -> Env:
 
         if name == "swimmer":
             return swimmer(backend)
-        return envs.get_environment(name, backend=backend)
+        takes = inspect.signature(envs._envs[name]).parameters.values()
+        named = any(p.name == "backend" or p.kind is p.VAR_KEYWORD for p in takes)
+        return envs.get_environment(name, **({"backend": backend} if named else {}))
 
 
 @contextlib.contextmanager

@@ -14,12 +14,14 @@ from jaxnigt.errors import InputError
 from jaxnigt.methods import Method
 from jaxnigt.problems import Problem, RunningNormalisation
 from jaxnigt.profiles import Profile
+from jaxnigt.sweep import modules
 
 Plain = dict[str, Any]
 """A table with one value for each key, as `jaxnigt.sweep.expand` makes it."""
 
 _PROBLEM = {
     "policy_gradient": (
+        "module",
         "environment",
         "backend",
         "horizon",
@@ -98,6 +100,8 @@ def _problem(text: str, workers: int) -> Problem:
         given["normalisation"] = RunningNormalisation()
     if "heterogeneity" in given:
         given["heterogeneity"] = _heterogeneity(given["heterogeneity"], workers)
+    if "module" in given:
+        modules.run(given.pop("module"))
     return problems.policy_gradient(given.pop("environment", "reacher"), **given)
 
 
@@ -181,8 +185,9 @@ def profile(table: Plain, workers: int, dimension: int) -> Profile:
         found = profiles.from_csv(given["path"])
         if found.shape or found.n != workers:
             raise InputError(
-                f"path: got {max(1, found.compute.size // found.n)} profile(s) of {found.n} "
-                f"workers, one profile of workers = {workers} is allowed."
+                f"path: {given['path']} has {max(1, found.compute.size // found.n)} profile(s) of "
+                f"{found.n} workers, one of workers = {workers} is allowed, a key at the top of the "
+                "definition."
             )
     else:
         found = getattr(profiles, family)(workers, **given)

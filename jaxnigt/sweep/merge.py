@@ -52,6 +52,9 @@ def _with_bases(path: Path, above: tuple[Path, ...]) -> Data:
         # Files are looked for beside the definition that names them, wherever it is run from.
         if isinstance(table, dict) and isinstance(table.get("path"), str):
             table["path"] = str(path.parent / table["path"])
+    problem = data.get("problem")
+    if isinstance(problem, dict) and isinstance(problem.get("module"), str):
+        problem["module"] = str(path.parent / problem["module"])
     bases = data.pop("base", [])
     merged: Data = {}
     for base in [bases] if isinstance(bases, str) else bases:

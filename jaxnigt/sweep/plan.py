@@ -15,7 +15,7 @@ from jaxnigt.errors import InputError
 from jaxnigt.methods import Asynchronous, Method
 from jaxnigt.problems import Problem
 from jaxnigt.profiles import Profile
-from jaxnigt.sweep import build, memory
+from jaxnigt.sweep import build, memory, modules
 from jaxnigt.sweep.build import Plain
 from jaxnigt.sweep.expand import variants
 from jaxnigt.sweep.spec import Definition
@@ -72,7 +72,7 @@ class Unit:
         """A digest of everything that decides the numbers."""
         content: Plain = {
             "code": code_version(),
-            "problem": self.problem,
+            "problem": self._problem_content,
             "problem_workers": build.problem_workers(self.problem, self.workers),
             "method": {k: v for k, v in self.method.items() if k not in self._no_matter},
             "training": self.training,
@@ -88,6 +88,13 @@ class Unit:
                 digest.update(str(array.shape).encode())
                 digest.update(np.ascontiguousarray(array).tobytes())
         return digest.hexdigest()[:16]
+
+    @property
+    def _problem_content(self) -> Plain:
+        """The problem's table, with the code of an environment of one's own in place of where it is."""
+        content = {key: value for key, value in self.problem.items() if key != "module"}
+        code = modules.code(content.get("environment", ""))
+        return content if code is None else content | {"environment_code": code}
 
     @property
     def _no_matter(self) -> tuple[str, ...]:

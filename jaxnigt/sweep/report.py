@@ -46,7 +46,9 @@ def _panel(tree: xr.DataTree, console: Console) -> None:
 
 
 def _learning(methods: dict[str, xr.Dataset]) -> Table:
-    table = Table(title=escape("Learning at the best stepsize: mean return of a trajectory [1]"))
+    table = Table(
+        title=escape("Learning at the best stepsize: mean undiscounted return of a trajectory [1]")
+    )
     for column in ("method", "stepsize", "momentum", "seed", "first tenth", "last tenth", "margin"):
         table.add_column(column, justify="left" if column == "method" else "right")
     for label, dataset in methods.items():

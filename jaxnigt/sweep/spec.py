@@ -106,9 +106,13 @@ class HeterogeneityTable(Table):
 
 
 class ProblemTable(Table):
-    """What is maximised; keys as in `jaxnigt.problems.policy_gradient` or `tabular`."""
+    """What is maximised; keys as in `jaxnigt.problems.policy_gradient` or `tabular`.
+
+    `module` is a Python file, beside the definition, that registers environments with brax.
+    """
 
     kind: Literal["policy_gradient", "tabular"] = "policy_gradient"
+    module: StrictStr | None = None
     environment: Many[StrictStr] | None = None
     backend: Many[StrictStr] | None = None
     horizon: Many[StrictInt] | None = None

@@ -1,0 +1,90 @@
+"""Environments of one's own in a sweep."""
+
+import re
+
+import pytest
+
+from jaxnigt.sweep import modules, plan, spec
+from tests.sweep.running import here, sweep
+from tests.test_readme import BLOCKS
+
+POINT = next(block for block in BLOCKS if "class Point" in block)
+POINT = (
+    POINT[: POINT.index("problem =")]
+    + """
+from brax.envs import register_environment
+
+register_environment("point", Point)
+"""
+)
+DEFINITION = """
+name = "own"
+workers = 2
+figure = false
+problem = { module = "point.py", environment = "point", horizon = 3 }
+training = { seeds = 1, eval_batch = 2 }
+methods = [{ name = "rennala_nigt", batch = 2, iterations = 10, stepsize = 0.1 }]
+profiles = [{ label = "equal", family = "equal" }]
+"""
+
+
+@pytest.fixture
+def definition(tmp_path):
+    (tmp_path / "point.py").write_text(POINT)
+    path = tmp_path / "own.toml"
+    path.write_text(DEFINITION)
+    return path
+
+
+def objective(output):
+    """J at the start, as the sweep prints it."""
+    return float(re.search(r"best J (\S+)", output)[1])
+
+
+def test_what_is_changed_in_the_file_is_trained_again(definition, tmp_path):
+    out = tmp_path / "out"
+    status, first = sweep(definition, out)
+    assert status == 0, first
+    status, again = sweep(definition, out)
+    assert "reused" in again
+    point = definition.with_name("point.py")
+    point.write_text(POINT.replace("- 1.0", "- 3.0"))
+    status, changed = sweep(definition, out)
+    assert status == 0, changed
+    assert "reused" not in changed
+    # Three steps from 0, discounted: nearly 3^2 times as bad from 3 as from 1.
+    assert objective(changed) < 5 * objective(first) < 0
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        (None, "module: got '.*point.py', a Python file is allowed"),
+        ("1 / 0", "module: .*point.py raises ZeroDivisionError: division by zero"),
+    ],
+)
+def test_a_file_that_does_not_run_is_one_sentence(definition, capsys, monkeypatch, code, words):
+    point = definition.with_name("point.py")
+    point.unlink()
+    if code:
+        point.write_text(code)
+    status, output = here(capsys, monkeypatch, "sweep", definition, "--dry-run")
+    assert status == 2
+    assert re.search(f"error: .*{words}", " ".join(output.split())), output
+
+
+def test_only_code_of_ones_own_is_part_of_a_key():
+    assert modules.code("reacher") is None
+    assert modules.code("line") is not None  # of tests.line
+
+
+def test_where_the_file_lies_is_no_part_of_a_key(definition, tmp_path):
+    keys = []
+    for name in ("here", "there"):
+        folder = tmp_path / name
+        folder.mkdir()
+        for file in ("own.toml", "point.py"):
+            (folder / file).write_text(definition.with_name(file).read_text())
+        (unit,) = plan.unique_units(plan.panels(spec.read(folder / "own.toml")))
+        keys.append(unit.key)
+    assert keys[0] == keys[1]
