@@ -9,7 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import xarray as xr
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 import jaxnigt as jn
 from jaxnigt.errors import InputError
@@ -17,6 +19,7 @@ from jaxnigt.figures import BAND, Curve, curves, returns, title
 from jaxnigt.sweep import panels
 
 SIZES = ("small", "paper")
+_APART = 8.0
 RETURN = r"$J(\theta_t)$, mean discounted return"
 
 
@@ -106,7 +109,10 @@ def quantiles(values: np.ndarray) -> np.ndarray:
 
 def compared(tree: xr.DataTree, profile: str, heading: str | None = None) -> Panel:
     """All methods under AllReduce; AFedPG over one link too, where it was trained so and it matters."""
-    lines = curves(tree, profile, "allreduce")
+    lines = {
+        label: line._replace(title=line.title.replace("batch=", "M = "))
+        for label, line in curves(tree, profile, "allreduce").items()
+    }
     data = tree["methods/afedpg"].to_dataset()
     if (
         "serial" in data["comm_model"]
@@ -134,8 +140,14 @@ def each_worker(panel: Panel, heading: str, worker: int) -> Panel:
     return Panel(heading, lines, None)
 
 
-def draw_returns(shown: Sequence[Panel], columns: int = 3) -> Figure:
-    """Panels of returns against virtual time under one legend."""
+def draw_returns(shown: Sequence[Panel], columns: int = 3, *, log: bool = False) -> Figure:
+    """Panels of returns against virtual time under one legend.
+
+    Args:
+        shown: the panels.
+        columns: in a row at most.
+        log: time on a log axis in all panels; otherwise in those whose methods are orders apart.
+    """
     columns = min(columns, len(shown))
     lines = -(-len(shown) // columns)
     figure = Figure(figsize=(max(5.5, 3.2 * columns + 0.4), 2.8 * lines + 0.7), layout="constrained")
@@ -145,6 +157,8 @@ def draw_returns(shown: Sequence[Panel], columns: int = 3) -> Figure:
     names: dict[str, object] = {}
     for axes, panel in zip(grid, shown, strict=False):
         returns(axes, panel.lines, panel.level)
+        if log or _orders_apart(panel):
+            _log_time(axes, panel)
         axes.set_title(panel.title)
         handles, labels = axes.get_legend_handles_labels()
         names |= dict(zip(labels, handles, strict=True))
@@ -158,6 +172,25 @@ def draw_returns(shown: Sequence[Panel], columns: int = 3) -> Figure:
         frameon=False,
     )
     return figure
+
+
+def _orders_apart(panel: Panel) -> bool:
+    """Whether the slowest method takes so long that the others would be a stroke at the left."""
+    ends = [float(line.data["eval_time"][-1]) for line in panel.lines.values()]
+    return max(ends) > _APART * min(ends)
+
+
+def _log_time(axes: Axes, panel: Panel) -> None:
+    """Time on a log axis, from the first evaluation after the start."""
+    axes.set_xscale("log", nonpositive="mask")
+    first = min(float(line.data["eval_time"][1]) for line in panel.lines.values())
+    if 0 < first < axes.get_xlim()[1]:
+        axes.set_xlim(left=first)
+    left, right = axes.get_xlim()
+    few = (1, 2, 5) if right < 30 * left else (1, 3) if right < 300 * left else (1,)
+    axes.xaxis.set_major_locator(LogLocator(subs=few))
+    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
 
 
 def draw_three_times(results: Results, *, name: str, what: str) -> Drawn:
@@ -206,11 +239,14 @@ def scale(results: Results, name: str, tree: xr.DataTree, *, lines: bool = True)
     what += f" on {problem['backend'][0]}" if problem["backend"] else ""
     trained = [_trained(str(k), group.to_dataset()) for k, group in tree["methods"].children.items()]
     commit, made = root["git_commit"][:12], root["created"]
-    drawn = "Lines are medians over seeds, bands their 20 and 80 per cent quantiles. " if lines else ""
+    drawn = (
+        "Lines are medians over seeds, bands their 20 and 80 per cent quantiles; a log axis of time "
+        "begins at the first evaluation after the start. "
+    )
     return (
         f"Scale {results.size!r}: {what}, horizon {_given(problem, 'horizon')}, discount "
         f"{_given(problem, 'discount')}, n = {tree.attrs['workers']}, d = {tree.attrs['parameters']:,}. "
-        f"{'; '.join(trained)}. {drawn}"
+        f"{'; '.join(trained)}. {drawn if lines else ''}"
         "Each method has the stepsize and momentum with the highest J averaged over seeds and the last "
         "tenth of its evaluations, those that train along the clock for each profile. Thresholds lie "
         f"80 per cent of the way from J(theta_0) to the lowest final J: {level(tree):.4g}. "

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import xarray as xr
-from matplotlib.axes import Axes
-from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from figures.comm_models import words
 from figures.common import Drawn, Panel, Results, draw_returns, level, quantiles, scale
@@ -36,22 +34,8 @@ def draw(results: Results) -> Drawn:
     """The figure and its caption."""
     tree = results.panel("timing")
     shown = [Panel(heading(tree, one), lines(tree, one), level(tree)) for one in PROFILES]
-    figure = draw_returns(shown)
-    for axes, panel in zip(figure.axes, shown, strict=True):
-        _log_time(axes, panel)
+    figure = draw_returns(shown, log=True)
     return Drawn(figure, f"{_words(shown)}{scale(results, 'timing', tree)}")
-
-
-def _log_time(axes: Axes, panel: Panel) -> None:
-    """Time on a log axis, from the first evaluation after the start: methods are orders apart."""
-    axes.set_xscale("log", nonpositive="mask")
-    first = min(float(line.data["eval_time"][1]) for line in panel.lines.values())
-    if 0 < first < axes.get_xlim()[1]:
-        axes.set_xlim(left=first)
-    left, right = axes.get_xlim()
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if right < 30 * left else (1, 3)))
-    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,g}"))
-    axes.xaxis.set_minor_formatter(NullFormatter())
 
 
 def _words(shown: list[Panel]) -> str:
@@ -61,7 +45,7 @@ def _words(shown: list[Panel]) -> str:
         "Rules that wait for different workers, where times are random or vary, κ = 0: "
         f"{'; '.join(named)}. Rennala NIGT drops unfinished gradients at the end of a round. The "
         "trainings are the same in all panels, only the clock differs, and random times are drawn once "
-        "for all seeds. Lines begin at the first evaluation after the start. Time to the threshold, "
+        "for all seeds. Time to the threshold, "
         "median over seeds (20 to 80 per cent quantile), and its ratio to that of Rennala NIGT:\n\n"
         f"{_table(shown)}\n\n"
     )
