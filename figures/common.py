@@ -19,7 +19,7 @@ from jaxnigt.figures import BAND, Curve, curves, returns, title
 from jaxnigt.sweep import panels
 
 SIZES = ("small", "paper")
-_APART = 8.0
+_APART = 4.0
 RETURN = r"$J(\theta_t)$, mean discounted return"
 
 
