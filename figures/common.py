@@ -181,12 +181,13 @@ def _orders_apart(panel: Panel) -> bool:
 
 
 def _log_time(axes: Axes, panel: Panel) -> None:
-    """Time on a log axis, from the first evaluation after the start."""
+    """Time on a log axis, from the first evaluation after the start; not where that is all there is."""
+    right = axes.get_xlim()[1]
+    left = min(float(line.data["eval_time"][1]) for line in panel.lines.values())
+    if not 0 < left < right:
+        return
     axes.set_xscale("log", nonpositive="mask")
-    first = min(float(line.data["eval_time"][1]) for line in panel.lines.values())
-    if 0 < first < axes.get_xlim()[1]:
-        axes.set_xlim(left=first)
-    left, right = axes.get_xlim()
+    axes.set_xlim(left, right)
     few = (1, 2, 5) if right < 30 * left else (1, 3) if right < 300 * left else (1,)
     axes.xaxis.set_major_locator(LogLocator(subs=few))
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,g}"))
