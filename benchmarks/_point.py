@@ -15,6 +15,7 @@ import numpy as np
 import jaxnigt as jn
 from jaxnigt.environments.brax import quiet
 from jaxnigt.policies import GaussianPolicy
+from jaxnigt.sweep import cores
 from jaxnigt.sweep.work import use_compilation_cache
 
 
@@ -44,6 +45,7 @@ def peak() -> float:
 
 def main() -> None:
     """Warm up, time five times, print."""
+    cores.use_all()
     use_compilation_cache()
     axis, size = sys.argv[1], int(sys.argv[2])
     with quiet():

@@ -108,7 +108,7 @@ def measure(case: Case) -> list[dict[str, Any]]:
 
 def main() -> None:
     """Run, print a table, write JSON."""
-    cores.use_all()
+    cores.use_all(CORES)
     use_compilation_cache()
     console = Console(width=140)
     title = f"Policy gradients of {BATCH} trajectories against PyTorch and Gymnasium in two processes"

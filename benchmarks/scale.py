@@ -30,8 +30,7 @@ def point(axis: str, size: int) -> dict[str, Any]:
     """Seconds and memory of one size."""
     count = size if axis == "devices" else 1
     command = [sys.executable, str(Path(__file__).with_name("_point.py")), axis, str(size)]
-    # Four threads a device, so that none can wait for all others; see jaxnigt.sweep.cores.
-    environment = os.environ | {"JAX_NUM_CPU_DEVICES": str(count), "NPROC": str(4 * count)}
+    environment = os.environ | {"JAX_NUM_CPU_DEVICES": str(count)}
     out = subprocess.run(command, check=True, capture_output=True, text=True, env=environment).stdout
     return json.loads(out.splitlines()[-1])
 

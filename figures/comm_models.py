@@ -9,9 +9,8 @@ import xarray as xr
 from jaxtyping import Float64
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
-from figures.common import Drawn, Results, level, quantiles, scale
+from figures.common import Drawn, Results, level, plain_log, quantiles, scale
 from figures.regimes import variants
 from jaxnigt.figures import STYLE, title
 
@@ -120,9 +119,7 @@ def seconds(axes: Axes, values: np.ndarray) -> None:
         return
     axes.set_yscale("log")
     axes.set_ylim(values.min() / 1.5, values.max() * 1.5)
-    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axes.yaxis.set_major_formatter(StrMethodFormatter("{x:,g}"))
-    axes.yaxis.set_minor_formatter(NullFormatter())
+    plain_log(axes.yaxis, (1, 2, 5))
 
 
 def _words(tree: xr.DataTree, profiles: list[str]) -> str:

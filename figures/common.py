@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
@@ -20,6 +21,7 @@ from jaxnigt.sweep import panels
 
 SIZES = ("small", "paper")
 _APART = 4.0
+"""How many times as long one method takes as another where time is on a log axis."""
 RETURN = r"$J(\theta_t)$, mean discounted return"
 
 
@@ -146,7 +148,7 @@ def draw_returns(shown: Sequence[Panel], columns: int = 3, *, log: bool = False)
     Args:
         shown: the panels.
         columns: in a row at most.
-        log: time on a log axis in all panels; otherwise in those whose methods are orders apart.
+        log: time on a log axis in all panels; otherwise in those whose methods are far apart.
     """
     columns = min(columns, len(shown))
     lines = -(-len(shown) // columns)
@@ -157,7 +159,7 @@ def draw_returns(shown: Sequence[Panel], columns: int = 3, *, log: bool = False)
     names: dict[str, object] = {}
     for axes, panel in zip(grid, shown, strict=False):
         returns(axes, panel.lines, panel.level)
-        if log or _orders_apart(panel):
+        if log or _far_apart(panel):
             _log_time(axes, panel)
         axes.set_title(panel.title)
         handles, labels = axes.get_legend_handles_labels()
@@ -174,7 +176,7 @@ def draw_returns(shown: Sequence[Panel], columns: int = 3, *, log: bool = False)
     return figure
 
 
-def _orders_apart(panel: Panel) -> bool:
+def _far_apart(panel: Panel) -> bool:
     """Whether the slowest method takes so long that the others would be a stroke at the left."""
     ends = [float(line.data["eval_time"][-1]) for line in panel.lines.values()]
     return max(ends) > _APART * min(ends)
@@ -188,10 +190,14 @@ def _log_time(axes: Axes, panel: Panel) -> None:
         return
     axes.set_xscale("log", nonpositive="mask")
     axes.set_xlim(left, right)
-    few = (1, 2, 5) if right < 30 * left else (1, 3) if right < 300 * left else (1,)
-    axes.xaxis.set_major_locator(LogLocator(subs=few))
-    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,g}"))
-    axes.xaxis.set_minor_formatter(NullFormatter())
+    plain_log(axes.xaxis, (1, 2, 5) if right < 30 * left else (1, 3) if right < 300 * left else (1,))
+
+
+def plain_log(axis: Axis, multiples: Sequence[float]) -> None:
+    """Plain numbers on a log axis, at these multiples of the powers of ten."""
+    axis.set_major_locator(LogLocator(subs=multiples))
+    axis.set_major_formatter(StrMethodFormatter("{x:,g}"))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def draw_three_times(results: Results, *, name: str, what: str) -> Drawn:

@@ -93,8 +93,8 @@ def sweep(
     """Train, replay and draw what definitions ask for."""
     from jaxnigt.sweep import cores, spec
 
-    cores.use_all()
     definitions = [spec.read(file, size=size, changes=changes or ()) for file in files]
+    cores.use_all()
     folders = _folders([definition.name for definition in definitions], out, size)
     console = _console()
     from jaxnigt.sweep import memory as memories

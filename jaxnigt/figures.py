@@ -22,8 +22,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from jaxnigt.analysis import best
-from jaxnigt.sweep.plan import short
 from jaxnigt.sweep.store import panels
+from jaxnigt.sweep.unit import short
 
 STYLE = {
     "rennala_nigt": ("#0072B2", "-", "Rennala NIGT"),

@@ -15,14 +15,17 @@ _THREADS = 4
 run on others; with a thread for each device all may wait and none work, as with MJX's humanoid."""
 
 
-def use_all() -> None:
+def use_all(most: int = _MOST) -> None:
     """Give the CPU as many devices as this process may use cores, before JAX has started.
 
     The user's own JAX_NUM_CPU_DEVICES or XLA_FLAGS win, and a JAX that runs already stays as it is.
+
+    Args:
+        most: no more than these.
     """
     if "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", ""):
         return
-    devices = int(os.environ.get("JAX_NUM_CPU_DEVICES", min(_cores(), _MOST)))
+    devices = int(os.environ.get("JAX_NUM_CPU_DEVICES", min(_cores(), most)))
     with contextlib.suppress(RuntimeError):  # JAX has started
         jax.config.update("jax_num_cpu_devices", devices)
         if devices > 1:

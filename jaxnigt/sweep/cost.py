@@ -13,7 +13,7 @@ import xarray as xr
 
 from jaxnigt.problems import PolicyGradient
 from jaxnigt.sweep import build, files, memory
-from jaxnigt.sweep.plan import Unit
+from jaxnigt.sweep.unit import Unit
 
 _TABLE = {
     "cpu": {

@@ -10,8 +10,8 @@ import xarray as xr
 
 from jaxnigt.errors import Stopped
 from jaxnigt.sweep import work
-from jaxnigt.sweep.plan import Unit
 from jaxnigt.sweep.progress import Board
+from jaxnigt.sweep.unit import Unit
 
 Finished = tuple[Unit, "xr.Dataset | BaseException"]
 """A unit with what came of it."""

@@ -15,7 +15,7 @@ from jaxnigt.methods import Asynchronous, Malenia, Method
 from jaxnigt.problems import Problem
 
 if TYPE_CHECKING:
-    from jaxnigt.sweep.plan import Unit
+    from jaxnigt.sweep.unit import Unit
 
 _UNITS = {"B": 0, "KIB": 1, "MIB": 2, "GIB": 3, "TIB": 4, "K": 1, "M": 2, "G": 3, "T": 4}
 _COPIES = 6

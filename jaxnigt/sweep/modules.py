@@ -8,6 +8,7 @@ import importlib.util
 import inspect
 import sys
 from pathlib import Path
+from typing import Any
 
 from jaxnigt.environments.brax import quiet
 from jaxnigt.errors import InputError
@@ -19,16 +20,16 @@ def run(path: str) -> None:
     Raises:
         InputError: a file that is not there or that raises.
     """
-    _run(str(Path(path).resolve()), path)
+    _run(str(Path(path).resolve()))
 
 
 @functools.cache
-def _run(whole: str, path: str) -> None:
+def _run(whole: str) -> None:
     # A name that no other module has, as two files may be called alike.
     name = f"_{Path(whole).stem}_{hashlib.sha256(whole.encode()).hexdigest()[:8]}"
     spec = importlib.util.spec_from_file_location(name, whole)
     if spec is None or spec.loader is None or not Path(whole).is_file():
-        raise InputError(f"module: got {path!r}, a Python file is allowed.")
+        raise InputError(f"module: got {whole!r}, a Python file is allowed.")
     with quiet():  # or the file's own import of it makes noise
         import brax.envs  # noqa: F401
     module = sys.modules[name] = importlib.util.module_from_spec(spec)
@@ -36,7 +37,7 @@ def _run(whole: str, path: str) -> None:
         spec.loader.exec_module(module)
     except Exception as error:
         del sys.modules[name]
-        raise InputError(f"module: {path} raises {type(error).__name__}: {error}.") from error
+        raise InputError(f"module: {whole} raises {type(error).__name__}: {error}.") from error
 
 
 def code(environment: str) -> str | None:
@@ -46,11 +47,15 @@ def code(environment: str) -> str | None:
     """
     with quiet():
         from brax import envs
-    registered = envs._envs.get(environment)
+    registered: Any = envs._envs.get(environment)
+    while isinstance(registered, functools.partial):
+        registered = registered.func
     if registered is None or registered.__module__.partition(".")[0] in ("brax", "jaxnigt"):
         return None
-    try:
-        file = inspect.getsourcefile(registered)
-    except TypeError:  # typed in, or made by a function
-        file = None
-    return hashlib.sha256(Path(file).read_bytes() if file else b"").hexdigest()[:16]
+    return _digest(inspect.getsourcefile(registered) or "")
+
+
+@functools.cache
+def _digest(file: str) -> str:
+    # Of what was there when it was first asked for, since an edit during a run is not what is trained.
+    return hashlib.sha256(Path(file).read_bytes()).hexdigest()[:16]

@@ -9,8 +9,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from jaxnigt.sweep import build, cost, files, memory, plan, store
-from jaxnigt.sweep.plan import Panel, Unit
+from jaxnigt.sweep.plan import Panel
 from jaxnigt.sweep.spec import Definition
+from jaxnigt.sweep.unit import Unit
 
 
 def show(definition: Definition, out: Path, console: Console, budget: int | None = None) -> None:

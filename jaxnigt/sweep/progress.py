@@ -17,7 +17,7 @@ from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
 
-from jaxnigt.sweep.plan import Unit, short
+from jaxnigt.sweep.unit import Unit, short
 
 LOG = logging.getLogger("jaxnigt.sweep")
 _SECONDS_BETWEEN_LINES = 10.0

@@ -13,7 +13,7 @@ import xarray as xr
 from jaxnigt.errors import InputError
 from jaxnigt.sweep import work
 from jaxnigt.sweep.local import Finished, Settings
-from jaxnigt.sweep.plan import Unit
+from jaxnigt.sweep.unit import Unit
 
 _RETRIES = 5
 _WAIT = 0.5

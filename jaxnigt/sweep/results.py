@@ -13,9 +13,10 @@ import xarray as xr
 from jaxnigt import analysis
 from jaxnigt.replaying import replay, time_to
 from jaxnigt.sweep import build, traces
-from jaxnigt.sweep.plan import GRID, Batch, MethodPlan, Panel, Unit, profile_titles
+from jaxnigt.sweep.plan import GRID, MethodPlan, Panel, profile_titles
 from jaxnigt.sweep.spec import Definition
 from jaxnigt.sweep.store import provenance
+from jaxnigt.sweep.unit import Batch, Unit
 from jaxnigt.trace import eval_times
 
 _SECONDS = {"units": "s"}

@@ -19,10 +19,11 @@ from jaxnigt.snapshots import Snapshots
 from jaxnigt.stopwatch import compilations
 from jaxnigt.sweep import cost, files, local, memory, plan, rayed, report, store, traces, work
 from jaxnigt.sweep.interrupts import interruptible
-from jaxnigt.sweep.plan import Panel, Unit
+from jaxnigt.sweep.plan import Panel
 from jaxnigt.sweep.progress import LOG, Board, logged
 from jaxnigt.sweep.results import assemble
 from jaxnigt.sweep.spec import Definition
+from jaxnigt.sweep.unit import Unit
 
 EXECUTORS = ("local", "ray")
 STOPPED = 130

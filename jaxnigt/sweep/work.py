@@ -13,8 +13,8 @@ import xarray as xr
 from jaxnigt.parallel import Device
 from jaxnigt.snapshots import Snapshots
 from jaxnigt.sweep import build
-from jaxnigt.sweep.plan import Unit
 from jaxnigt.sweep.traces import trace_dataset
+from jaxnigt.sweep.unit import Unit
 from jaxnigt.training import Progress, train
 
 

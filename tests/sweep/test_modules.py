@@ -1,10 +1,15 @@
 """Environments of one's own in a sweep."""
 
+import hashlib
 import re
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
 from jaxnigt.sweep import modules, plan, spec
+from tests import line
 from tests.sweep.running import here, sweep
 from tests.test_readme import BLOCKS
 
@@ -74,8 +79,31 @@ def test_a_file_that_does_not_run_is_one_sentence(definition, capsys, monkeypatc
 
 
 def test_only_code_of_ones_own_is_part_of_a_key():
+    own = hashlib.sha256(Path(line.__file__).read_bytes()).hexdigest()[:16]
+    assert modules.code("line") == own
     assert modules.code("reacher") is None
-    assert modules.code("line") is not None  # of tests.line
+    assert modules.code("fast") is None  # made by a partial of a class of brax
+
+
+def test_an_edit_during_a_run_is_no_part_of_its_keys(definition):
+    (unit,) = plan.unique_units(plan.panels(spec.read(definition)))
+    key = unit.key
+    definition.with_name("point.py").write_text(POINT.replace("- 1.0", "- 3.0"))
+    assert unit.key == key
+
+
+def test_problems_without_environments_do_not_import_brax():
+    words = """
+import sys
+from jaxnigt.sweep import plan, spec
+tables = {"problem": {"kind": "tabular"}, "methods": [{"name": "rennala_nigt", "iterations": 10}]}
+profiles = [{"label": "equal", "family": "equal"}]
+(unit,) = plan.unique_units(plan.panels(spec.parse({"name": "x", **tables, "profiles": profiles})))
+unit.key
+print("brax" in sys.modules)
+"""
+    found = subprocess.run([sys.executable, "-c", words], capture_output=True, text=True, check=True)
+    assert found.stdout == "False\n"
 
 
 def test_where_the_file_lies_is_no_part_of_a_key(definition, tmp_path):

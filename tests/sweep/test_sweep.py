@@ -216,7 +216,11 @@ def test_a_unit_whose_runs_all_diverge_fails_and_the_others_go_on(capsys, monkey
 CSV = 'label = "equal"\nfamily = "from_csv"\npath = "workers.csv"'
 BAD = [
     ("workers = 4", "wrokers = 4", "unknown key 'wrokers', allowed are name, description, workers"),
-    ("horizon = 2", "horizn = 2", "problem: unknown key .horizn., allowed are kind, module, env"),
+    (
+        "horizon = 2",
+        "horizn = 2",
+        "problem: unknown key 'horizn', allowed are kind, module, environment",
+    ),
     ("batch = 8", "batch = -8", "methods.1.batch: got -8, a whole number of at least 1"),
     ("batch = 8", 'batch = "all"', "methods.1.batch: got 'all', input should be a valid integer"),
     ("momentum = 0.5", "momentum = 0.0", "methods.0.momentum: got .* numbers in \\(0, 1\\] are allowed"),
