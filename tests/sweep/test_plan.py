@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 import jaxnigt as jn
-from jaxnigt.sweep import build, cost, memory, plan, spec, unit, version
+from jaxnigt.sweep import build, cost, memory, plan, spec, version
+from jaxnigt.sweep.unit import short
 
 DATA = {
     "name": "small",
@@ -79,9 +80,9 @@ def test_a_restart_that_a_communication_model_does_not_know():
 
 def test_long_labels_make_names_that_a_disk_takes():
     label = "x" * 400
-    assert len(unit.short(label)) < 120
-    assert unit.short(label) != unit.short(label + "y")
-    assert unit.short("a/b") == "a_b"
+    assert len(short(label)) < 120
+    assert short(label) != short(label + "y")
+    assert short("a/b") == "a_b"
 
 
 def test_a_run_that_does_not_fit_is_refused():
