@@ -143,8 +143,9 @@ def _draw(tree: xr.DataTree, path: Path) -> list[Path]:
         for axes in grid.ravel()[len(labels) :]:
             axes.set_visible(False)
         for axes, label in zip(grid.ravel(), labels, strict=False):
-            returns(axes, curves(tree, label), float(np.ravel(tree.attrs["thresholds"])[0]))
-            axes.set_title(title(tree, label))
+            shown = curves(tree, label)
+            returns(axes, shown, float(np.ravel(tree.attrs["thresholds"])[0]))
+            axes.set_title("\n".join([title(tree, label), *stuck(shown)]))
         for axes in grid[:, 0]:
             axes.set_ylabel(r"$J(\theta_t)$, mean discounted return")
         handles, names = grid[0, 0].get_legend_handles_labels()
@@ -186,6 +187,15 @@ def curves(tree: xr.DataTree, profile: str, comm_model: str | None = None) -> di
         data = best(dataset.sel(comm_model=model, profile=profile))
         found[str(label)] = Curve(data, *looks[str(label)])
     return found
+
+
+def stuck(lines: Mapping[str, Curve]) -> list[str]:
+    """Words on methods that never finish a round, as where they wait for a dead worker."""
+    return [
+        f"{curve.title}: no round ends"
+        for curve in lines.values()
+        if not np.isfinite(curve.data["eval_time"].values[1:]).any()
+    ]
 
 
 def returns(axes: Axes, lines: Mapping[str, Curve], level: float | None = None) -> None:

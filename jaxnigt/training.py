@@ -49,7 +49,7 @@ def train(
     eval_every: int | None = None,
     eval_batch: int = 64,
     comm_model: str | None = None,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
     keep_diverged: bool = False,
     snapshots: Snapshots | None = None,
     devices: Sequence[parallel.Device] | None = None,
@@ -75,7 +75,7 @@ def train(
         eval_batch: trajectories of one evaluation.
         comm_model: of the clock, as in `jaxnigt.clock`; by default "allreduce" for rounds and
             "parallel" for arrivals.
-        progress: called after every `eval_every` rounds.
+        progress: called after every `eval_every` rounds; True prints a line.
         keep_diverged: go on where numbers of some runs are not finite, which their trace shows, until
             no run is left.
         snapshots: where to keep what is needed to go on after a stop, and to go on from.
@@ -118,10 +118,15 @@ def train(
         done = until
         if snapshots is not None:
             snapshots.offer(done, state, kept.saved, token)
-        if progress is not None:
-            progress(done, iterations, kept.best())
+        if progress:
+            (_print if progress is True else progress)(done, iterations, kept.best())
     seconds = time.perf_counter() - begin
     return _trace(method, program, state.params, kept, eval_every, seconds)
+
+
+def _print(done: int, iterations: int, best: float) -> None:
+    """Progress as a line."""
+    print(f"round {done}/{iterations}, best J {best:.3g}", flush=True)
 
 
 class Kept(NamedTuple):

@@ -87,7 +87,7 @@ class ArrivalProgram:
         self.times, self._worker, staleness = (
             x.reshape(-1, iterations) for x in (arrivals.time, arrivals.worker, arrivals.staleness)
         )
-        check_ends(self.times)
+        check_ends(self.times, profile)
         self.samples = np.ones(self.times.shape, int)
         self._version = np.arange(iterations, dtype=np.int32) - staleness
         runs = seeds * int(np.prod(method.leaf_shape, dtype=int))

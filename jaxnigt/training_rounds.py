@@ -81,7 +81,7 @@ class RoundProgram:
         shape = (*profile.shape, iterations, profile.n)
         self._counts = np.broadcast_to(rounds.counts, shape).reshape(count, iterations, profile.n)
         self.leading, self.times = profile.shape, rounds.end.reshape(count, iterations)
-        check_ends(self.times)
+        check_ends(self.times, profile)
         self.samples = self._counts.sum(axis=-1)
 
     def initial(self, keys: RunKeys) -> RunState:
@@ -141,12 +141,14 @@ def slots_of_counts(
     return workers.astype(np.int32), weight.astype(np.float32)
 
 
-def check_ends(times: Float[np.ndarray, "P K"]) -> None:
-    """Raise InputError where a schedule comes to a standstill."""
+def check_ends(times: Float[np.ndarray, "P K"], profiles: Profile) -> None:
+    """Raise InputError where a schedule comes to a standstill, with the workers that are dead."""
     if not np.isfinite(times).all():
         profile, k = (int(i[0]) for i in np.nonzero(~np.isfinite(times)))
+        dead = np.flatnonzero(np.isinf(profiles.compute.reshape(-1, profiles.n)[profile]))
+        why = f" (compute = inf for workers {dead.tolist()})" if dead.size else ""
         raise InputError(
-            f"profile: nothing arrives any more from round or update {k} of profile {profile} on, "
+            f"profile: nothing arrives any more from round or update {k} of profile {profile} on{why}, "
             "training needs workers that go on."
         )
 

@@ -276,6 +276,10 @@ REFUSED = [
         "profile: nothing arrives any more from round or update 0",
         lambda: {"method": jn.methods.malenia_nigt(), "profile": jn.Profile([1.0, np.inf])},
     ),
+    (
+        r"profile 0 on \(compute = inf for workers \[1\]\), training needs workers that go on",
+        lambda: {"method": jn.methods.malenia_nigt(), "profile": jn.Profile([1.0, np.inf])},
+    ),
 ]
 
 

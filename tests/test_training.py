@@ -154,6 +154,18 @@ def test_a_profile_with_the_wrong_number_of_workers(problem):
         run(problem, jn.methods.synchronous_nigt(6), profile=jn.profiles.equal(4))
 
 
+def test_progress_in_words(problem, capsys):
+    trace = run(problem, jn.methods.rennala_nigt(4), progress=True)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.partition(",")[0] for line in lines] == [f"round {k}/50" for k in range(10, 51, 10)]
+    assert lines[-1].endswith(f"best J {trace.objective.mean(axis=0).max():.3g}")
+
+
+def test_the_first_round_is_like_the_others_by_default():
+    adam = jn.Method("adam", jn.methods.Rennala(7), optax.adam, hyperparameters={"learning_rate": 0.1})
+    assert adam.init_batch == 7
+
+
 @pytest.mark.parametrize(("iterations", "rounds"), [(3, [0]), (25, [0, 10, 20])])
 def test_evaluations_by_default(iterations, rounds):
     trace = jn.train(jn.problems.tabular(), jn.methods.rennala_nigt(4), iterations=iterations)

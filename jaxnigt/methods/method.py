@@ -33,14 +33,14 @@ class Method:
         collection: the collection rule, static.
         update: makes an optax transformation from the hyperparameters; static. It is handed
             gradients of -J, as optax minimises.
-        init_batch: gradients of the first round, M_init; static.
+        init_batch: gradients of the first round, M_init; the batch of the collection by default; static.
         eval_params: (state, params) -> the point at which gradients are taken; static.
         hyperparameters: the arguments of `update`, numbers or arrays. Arrays are broadcast
             together, and training runs all their entries at once.
 
     Example:
         >>> from jaxnigt.methods import Rennala
-        >>> adam = Method("rennala_adam", Rennala(20), optax.adam, 20,
+        >>> adam = Method("rennala_adam", Rennala(20), optax.adam,
         ...               hyperparameters={"learning_rate": [1e-3, 1e-2]})
         >>> adam.leaf_shape
         (2,)
@@ -49,11 +49,13 @@ class Method:
     name: str
     collection: Collection | Asynchronous
     update: Callable[..., optax.GradientTransformation]
-    init_batch: int
+    init_batch: int = None  # pyright: ignore[reportAssignmentType], filled in below
     eval_params: Callable[[Any, Params], Params] = at_params
     hyperparameters: Mapping[str, ArrayLike] = dataclasses.field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
+        if self.init_batch is None:
+            object.__setattr__(self, "init_batch", self.collection.batch)
         whole("init_batch", self.init_batch)
         self._check_update()
         if isinstance(self.collection, Collection) and self.collection.replayable(False):

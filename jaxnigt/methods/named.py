@@ -33,7 +33,7 @@ def _nigt_method(
 
 def _pg_method(name: str, collection: Collection, stepsize: ArrayLike) -> Method:
     leaves = {"stepsize": check_stepsize(stepsize)}
-    return Method(name, collection, pg, collection.batch, hyperparameters=leaves)
+    return Method(name, collection, pg, hyperparameters=leaves)
 
 
 def rennala_nigt(

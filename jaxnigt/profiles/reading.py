@@ -36,7 +36,8 @@ def from_csv(path: str | Path) -> Profile:
     missing = [name for name in ("compute", "comm") if name not in columns]
     if missing:
         raise InputError(
-            f"{path}: column {missing[0]!r} is missing, the columns compute and comm are needed."
+            f"{path}: column {missing[0]!r} is missing, the columns compute and comm are needed "
+            "(comm holds 0 where communication costs nothing)."
         )
     if not rows:
         raise InputError(f"{path}: there are no rows, one row a worker is needed.")

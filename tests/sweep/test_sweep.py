@@ -179,6 +179,14 @@ def test_a_method_has_one_colour_and_its_variants_lines_of_their_own():
     ]
 
 
+def test_a_method_that_never_ends_a_round_is_named_above_its_panel(swept):
+    tree = jn.load(swept[0])
+    times = tree["methods/rennala_nigt"]["eval_time"]
+    assert figures.stuck(figures.curves(tree, "equal")) == []
+    tree["methods/rennala_nigt"]["eval_time"] = times.where(times == 0, np.inf)
+    assert figures.stuck(figures.curves(tree, "equal")) == ["Rennala NIGT: no round ends"]
+
+
 def test_figures_command(swept, capsys, monkeypatch):
     status, out, _ = run(capsys, monkeypatch, "figures", swept[0])
     assert status == 0
