@@ -191,11 +191,8 @@ def curves(tree: xr.DataTree, profile: str, comm_model: str | None = None) -> di
 
 def stuck(lines: Mapping[str, Curve]) -> list[str]:
     """Words on methods that never finish a round, as where they wait for a dead worker."""
-    return [
-        f"{curve.title}: no round ends"
-        for curve in lines.values()
-        if not np.isfinite(curve.data["eval_time"].values[1:]).any()
-    ]
+    later = ((curve.title, curve.data["eval_time"].values[1:]) for curve in lines.values())
+    return [f"{title}: no round ends" for title, times in later if times.size and np.isinf(times).all()]
 
 
 def returns(axes: Axes, lines: Mapping[str, Curve], level: float | None = None) -> None:

@@ -59,7 +59,7 @@ def test_csv(tmp_path):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("compute\n1\n", "column 'comm' is missing, the columns compute and comm are needed"),
+        ("compute\n1\n", "column 'comm' is missing, the columns compute and comm are needed .comm is"),
         ("comm,speed\n1,2\n", "column 'compute' is missing"),
         ("", "column 'compute' is missing"),
         ("compute,comm\n", "no rows"),

@@ -37,7 +37,7 @@ def from_csv(path: str | Path) -> Profile:
     if missing:
         raise InputError(
             f"{path}: column {missing[0]!r} is missing, the columns compute and comm are needed "
-            "(comm holds 0 where communication costs nothing)."
+            "(comm is 0 where communication is free)."
         )
     if not rows:
         raise InputError(f"{path}: there are no rows, one row a worker is needed.")

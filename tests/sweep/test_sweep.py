@@ -184,7 +184,12 @@ def test_a_method_that_never_ends_a_round_is_named_above_its_panel(swept):
     times = tree["methods/rennala_nigt"]["eval_time"]
     assert figures.stuck(figures.curves(tree, "equal")) == []
     tree["methods/rennala_nigt"]["eval_time"] = times.where(times == 0, np.inf)
-    assert figures.stuck(figures.curves(tree, "equal")) == ["Rennala NIGT: no round ends"]
+    shown = figures.curves(tree, "equal")
+    assert figures.stuck(shown) == ["Rennala NIGT: no round ends"]
+    once = {k: line._replace(data=line.data.isel(evaluation=[0])) for k, line in shown.items()}
+    assert figures.stuck(once) == []
+    tree["methods/rennala_nigt"]["eval_time"] = times * np.nan  # not trained under this model
+    assert figures.stuck(figures.curves(tree, "equal")) == []
 
 
 def test_figures_command(swept, capsys, monkeypatch):
