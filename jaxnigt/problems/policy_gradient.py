@@ -11,6 +11,7 @@ from jaxtyping import Array, Bool, Float, Int, Key
 
 from jaxnigt.arguments import discount_factor, whole
 from jaxnigt.environments.brax import make, quiet
+from jaxnigt.environments.factorisation import side_by_side
 from jaxnigt.environments.heterogeneity import Alike, Heterogeneity
 from jaxnigt.environments.line_search import ended_early
 from jaxnigt.errors import InputError
@@ -224,7 +225,7 @@ class PolicyGradient(Problem):
             alive = jnp.ones(slot.shape, bool)
             return after, Trajectory(observation, u, after.reward, alive), after.done != 0
 
-        with quiet(), ended_early():
+        with quiet(), ended_early(), side_by_side():
             slots = jnp.arange(runs * batch, dtype=jnp.int32)
             starts = jax.vmap(lambda slot, key: environment(slot).reset(key))(slots, pair[:, 0])
             seen = lanes.run(starts, advance, self.horizon, lanes.width(len(slots), self.lanes))

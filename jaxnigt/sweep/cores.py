@@ -10,10 +10,6 @@ import jax
 _MOST = 8
 """More devices would each have a trajectory or two of a usual round."""
 
-_THREADS = 4
-"""For each device. A factorisation by LAPACK waits, on a thread of XLA's pool, for parts of it that
-run on others; with a thread for each device all may wait and none work, as with MJX's humanoid."""
-
 
 def use_all(most: int = _MOST) -> None:
     """Give the CPU as many devices as this process may use cores, before JAX has started.
@@ -28,8 +24,6 @@ def use_all(most: int = _MOST) -> None:
     devices = int(os.environ.get("JAX_NUM_CPU_DEVICES", min(_cores(), most)))
     with contextlib.suppress(RuntimeError):  # JAX has started
         jax.config.update("jax_num_cpu_devices", devices)
-        if devices > 1:
-            os.environ.setdefault("NPROC", str(_THREADS * devices))  # what XLA makes its pool of
 
 
 def _cores() -> int:
