@@ -16,6 +16,8 @@ from rich.table import Table
 import jaxnigt as jn
 
 PROFILES, ROUNDS = 256, 1000
+LONG = {10: 1000, 100: 500, 1000: 100}
+"""Rounds by n where they are taken one by one, as those of many workers have many events."""
 BREAKS = np.linspace(50.0, 500.0, 10)
 
 
@@ -150,16 +152,20 @@ def cases(n: int):
     few = max(1, 20 // n)  # profiles given to the heap, which does one at a time
     some = max(5, 2000 // n)  # and rounds
     rows = values.tolist()
-    full = PROFILES * ROUNDS * n
+    each = LONG[n]
+    full = PROFILES * each * n
 
     def heap(rule, *arguments, rounds=some, **options):
         return lambda: [rule(h[p], *arguments, rounds, **options) for p in range(few)]
 
-    def clock(rule, profile, *arguments, rounds=ROUNDS, **options):
+    def clock(rule, profile, *arguments, rounds=each, **options):
         return lambda: rule(profile, *arguments, rounds, **options)
 
     c, slow = jn.clock, few * some * n
-    yield "Rennala fixed cancel", 10_000, clock(c.rennala, still, n), heap(heap_rennala, n), full, slow
+    yield (
+        "Rennala fixed cancel", 10_000, clock(c.rennala, still, n, rounds=ROUNDS),
+        heap(heap_rennala, n), PROFILES * ROUNDS * n, slow,
+    )  # fmt: skip
     finish = {"restart": "finish"}
     yield (
         "Rennala fixed finish", 50, clock(c.rennala, still, n, **finish),
@@ -169,7 +175,7 @@ def cases(n: int):
         "Rennala varying power", 50, clock(c.rennala, power, n),
         lambda: [heap_rennala(h[p], n, some, pace=varying(h[p], rows)) for p in range(few)], full, slow,
     )  # fmt: skip
-    taken = int(c.malenia(still, n, 1).counts.sum()) * ROUNDS
+    taken = int(c.malenia(still, n, 1).counts.sum()) * each
     count = sum(heap_malenia(h[p], n, 1)[1] for p in range(few)) * min(some, 5)
     yield (
         "Malenia fixed", 50, clock(c.malenia, still, n),
@@ -178,12 +184,12 @@ def cases(n: int):
     events, updates = PROFILES * ROUNDS, max(2000, n)
     target = {10: 50, 100: 10, 1000: 10}[n]
     yield (
-        "asynchronous parallel", target, clock(c.asynchronous, fixed),
+        "asynchronous parallel", target, clock(c.asynchronous, fixed, rounds=ROUNDS),
         lambda: heap_asynchronous(h[0], kappa, updates), events, updates,
     )  # fmt: skip
     target = {10: 10, 100: 1, 1000: 1}[n]
     yield (
-        "asynchronous serial", target, clock(c.asynchronous, fixed, comm_model="serial"),
+        "asynchronous serial", target, clock(c.asynchronous, fixed, rounds=ROUNDS, comm_model="serial"),
         lambda: heap_asynchronous(h[0], kappa, updates, serial=True), events, updates,
     )  # fmt: skip
     # Random rounds are not alike and no faster for being many, so fewer will do.
@@ -248,7 +254,7 @@ def main() -> None:
     """Run, print a table, write JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--n", type=int, nargs="+", default=[10, 100, 1000])
+    parser.add_argument("--n", type=int, nargs="+", choices=LONG, default=[*LONG])
     arguments = parser.parse_args()
     console = Console(width=110)
     # First, because the peak of a new process is that of its parent at least.
