@@ -118,7 +118,7 @@ def measure(case: Case) -> list[dict[str, Any]]:
 
 def main() -> None:
     """Run, print a table, write JSON."""
-    cores.use_all(CORES)
+    cores.use_all(CORES, lapack=False)
     use_compilation_cache()
     console = Console(width=140)
     title = f"Policy gradients of {BATCH} trajectories against PyTorch and Gymnasium in two processes"

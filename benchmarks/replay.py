@@ -52,7 +52,7 @@ def measure(
 
 def main() -> None:
     """Run, print a table, write JSON."""
-    cores.use_all()
+    cores.use_all(lapack=False)
     use_compilation_cache()
     console = Console(width=110)
     exponent, scale = np.meshgrid(np.linspace(0, 2, 100), np.logspace(-2, 2, PROFILES // 100))

@@ -94,7 +94,7 @@ def sweep(
     from jaxnigt.sweep import cores, spec
 
     definitions = [spec.read(file, size=size, changes=changes or ()) for file in files]
-    cores.use_all()
+    cores.use_all(lapack=any(definition.problem.module for definition in definitions))
     folders = _folders([definition.name for definition in definitions], out, size)
     console = _console()
     from jaxnigt.sweep import memory as memories

@@ -8,6 +8,8 @@ from typing import Any
 
 import jax
 
+from jaxnigt.environments.swapped import swapped
+
 _NAME = "_while_loop_scan"
 """MJX's loop of a fixed number of turns, private to its solver."""
 
@@ -23,15 +25,11 @@ def ended_early() -> Iterator[None]:
     """
     from mujoco.mjx._src import solver
 
-    before = getattr(solver, _NAME, None)
-    if before is None:
+    if not hasattr(solver, _NAME):
         yield
         return
-    setattr(solver, _NAME, _ending)
-    try:
+    with swapped(solver, **{_NAME: _ending}):
         yield
-    finally:
-        setattr(solver, _NAME, before)
 
 
 def _ending(more: Callable[[Any], Any], turn: Callable[[Any], Any], start: Any, most: int) -> Any:

@@ -55,14 +55,19 @@ def test_a_batch_of_either_argument_alone():
     np.testing.assert_allclose(twice, pairs, rtol=1e-4)
 
 
-def test_the_factor_reads_the_upper_triangle():
-    a, _ = positive(5)
+def test_the_factor_reads_the_triangle_that_is_asked_for():
+    a, b = positive(5)
+    expected = np.linalg.solve(a[0], a[1])  # not symmetric
     with side_by_side():
         u, lower = linalg.cho_factor(jnp.triu(a[0]))
-        solved = linalg.cho_solve((u.T, True), a[0])
+        solved = linalg.cho_solve((u.T, True), a[1])
+        below = linalg.cho_factor(jnp.tril(a[0]), lower=True)
+        np.testing.assert_allclose(linalg.cho_solve(below, a[1]), expected, rtol=1e-4, atol=1e-5)
+        x = linalg.solve(jnp.tril(a[0]), b[0], lower=True, assume_a="pos")
+    np.testing.assert_allclose(a[0] @ x, b[0], rtol=1e-4, atol=1e-5)
     assert not lower
     np.testing.assert_allclose(jnp.triu(u), np.linalg.cholesky(a[0]).T, rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(solved, np.eye(5), atol=1e-5)
+    np.testing.assert_allclose(solved, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_a_matrix_that_is_not_positive_definite_gives_nan():
@@ -74,6 +79,13 @@ def test_other_solves_are_left_alone():
     a = jnp.array([[0.0, 2.0], [1.0, 0.0]])
     with side_by_side():
         np.testing.assert_allclose(linalg.solve(a, jnp.array([2.0, 3.0])), [3.0, 1.0])
+
+
+def test_an_accelerator_has_its_own(monkeypatch):
+    before = linalg.cho_factor
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    with side_by_side():
+        assert linalg.cho_factor is before
 
 
 def test_jax_is_left_as_it_was():

@@ -33,3 +33,44 @@ def test_what_the_user_has_chosen_stays(chosen):
 
 def test_a_jax_that_runs_already_stays_as_it_is():
     assert devices(before="jax.devices()") == 1
+
+
+def threads(*arguments, **chosen):
+    """NPROC, the number of XLA's threads, after `use_all` for two devices."""
+    words = f"import os; from jaxnigt.sweep.cores import use_all; use_all({', '.join(arguments)})"
+    kept = {name: value for name, value in os.environ.items() if name not in (*CHOICES, "NPROC")}
+    environment = kept | {"JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": "2"} | chosen
+    command = [sys.executable, "-c", f"{words}; print(os.environ.get('NPROC'))"]
+    found = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    return found.stdout.strip()
+
+
+def test_more_threads_than_devices_where_lapack_may_be_called_alone():
+    assert threads() == "8"
+    assert threads("lapack=False") == "None"
+    assert threads(NPROC="3") == "3"
+
+
+STUCK = """
+from jaxnigt.sweep import cores
+cores.use_all()
+import jax, jax.numpy as jnp
+import jaxnigt as jn
+from jax.sharding import PartitionSpec
+start = jnp.broadcast_to(jnp.eye(23), (256, 23, 23))
+def factor(x):
+    return jax.lax.fori_loop(0, 4000, lambda _, y: jnp.linalg.cholesky(x + 1e-3 * jnp.sin(y)), x)
+cut = PartitionSpec("slots")
+program = jax.shard_map(factor, mesh=jn.parallel.mesh(), in_specs=cut, out_specs=cut, check_vma=False)
+print(jax.device_count(), bool(jnp.isfinite(jax.jit(program)(start)).all()))
+"""
+
+
+def test_factorisations_on_two_devices_do_not_wait_for_each_other_for_ever():
+    kept = {name: value for name, value in os.environ.items() if name != "NPROC"}
+    environment = kept | {"JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": "2"}
+    command = [sys.executable, "-c", STUCK]
+    found = subprocess.run(
+        command, env=environment, capture_output=True, text=True, check=True, timeout=200
+    )
+    assert found.stdout == "2 True\n"

@@ -22,6 +22,7 @@ from brax.envs import register_environment
 register_environment("point", Point)
 """
 )
+TWO = {"JAX_NUM_CPU_DEVICES": "2", "JAX_PLATFORMS": "cpu", "XLA_FLAGS": ""}
 DEFINITION = """
 name = "own"
 workers = 2
@@ -44,6 +45,15 @@ def definition(tmp_path):
 def objective(output):
     """J at the start, as the sweep prints it."""
     return float(re.search(r"best J (\S+)", output)[1])
+
+
+def test_ones_own_environment_may_call_lapack_on_several_devices(definition, tmp_path):
+    """XLA's threads, as `jaxnigt.sweep.cores` asks for them, in a process that has not started JAX."""
+    point = definition.with_name("point.py")
+    point.write_text(POINT + "import os\n\nprint('threads', os.environ.get('NPROC'))\n")
+    status, output = sweep(definition, tmp_path / "out", "--dry-run", **TWO)
+    assert status == 0, output
+    assert "threads 8" in output
 
 
 def test_what_is_changed_in_the_file_is_trained_again(definition, tmp_path):
