@@ -7,10 +7,15 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.extend.core import ClosedJaxpr, Var
 from jaxtyping import Array, Bool, Int
 
-_FEW = 64
-"""Lanes on CPU. Fewer leave its vector units idle, more leave lanes idle that wait for the longest."""
+_ENDLESS = 256
+_ENDING = 32, 64
+"""Lanes on CPU: at most, where episodes all have H steps; and a few or many, where they may end before.
+
+Fewer leave its vector units idle; more do not fit its caches, or idle while they wait for the longest.
+"""
 
 
 class Lanes(NamedTuple):
@@ -33,15 +38,39 @@ Advance = Callable[[Any, Int[Array, " L"], Int[Array, " L"]], tuple[Any, Any, Bo
 """From states, slots and steps of the lanes to the states after, what is kept, and which are over."""
 
 
-def width(slots: int, lanes: int | None) -> int:
+def width(slots: int, lanes: int | None, endless: bool) -> int:
     """How many lanes serve some slots: what is asked for; else a few on CPU, and all elsewhere."""
-    if lanes is None and jax.default_backend() == "cpu":
-        # Equal shares, so that slots of one length all end together.
-        return -(-slots // -(-slots // _FEW))
-    return min(slots, lanes or slots)
+    if lanes is not None or jax.default_backend() != "cpu":
+        return min(slots, lanes or slots)
+    if endless:
+        # Equal shares, so that all lanes end together.
+        return -(-slots // -(-slots // _ENDLESS))
+    few, many = _ENDING
+    # Several slots a lane, so that few lanes are idle while the longest episode goes on alone.
+    return min(slots, max(few, min(slots // 4, many)))
 
 
-def run(starts: Any, advance: Advance, horizon: int, lanes: int) -> Any:
+def _endless(step: ClosedJaxpr, leaves: int) -> bool:
+    """Whether no step can change which episodes are over.
+
+    Args:
+        step: a traced `advance`.
+        leaves: how many the state has, which come first in and out.
+    """
+    inputs, outputs = step.jaxpr.invars, step.jaxpr.outvars
+    kept = {x for x, y in zip(inputs[:leaves], outputs[:leaves], strict=True) if x is y}
+    writers = {out: eqn for eqn in step.jaxpr.eqns for out in eqn.outvars}
+    asked = outputs[-1:]
+    while asked:
+        var = asked.pop()
+        if var in writers:
+            asked += [x for x in writers[var].invars if isinstance(x, Var)]
+        elif var in inputs and var not in kept:
+            return False
+    return True
+
+
+def run(starts: Any, advance: Advance, horizon: int, lanes: int | None = None) -> Any:
     """Every slot's episode of at most `horizon` steps, whichever lane runs it.
 
     What a slot sees depends on the slot alone: it is the same for any number of lanes, and slots are
@@ -51,12 +80,15 @@ def run(starts: Any, advance: Advance, horizon: int, lanes: int) -> Any:
         starts: pytree of [N, ...], the state in which each of the N slots begins.
         advance: one step of all lanes.
         horizon: H, steps of the longest episode.
-        lanes: L, from 1 to N.
+        lanes: L, at least 1; by default what suits the hardware and the episodes.
 
     Returns:
         What `advance` keeps of each step: pytree of [N, H, ...], 0 after termination.
     """
     slots = len(jax.tree.leaves(starts)[0])
+    alone = jax.tree.map(lambda x: x[:1], starts), jnp.zeros(1, jnp.int32), jnp.zeros(1, jnp.int32)
+    traced, (_, shapes, _) = jax.make_jaxpr(advance, return_shape=True)(*alone)
+    lanes = width(slots, lanes, _endless(traced, len(jax.tree.leaves(starts))))
     first = jnp.arange(lanes, dtype=jnp.int32)
     lane = Lanes(
         jax.tree.map(lambda x: x[:lanes], starts),
@@ -64,7 +96,6 @@ def run(starts: Any, advance: Advance, horizon: int, lanes: int) -> Any:
         jnp.zeros_like(first),
         jnp.asarray(lanes, jnp.int32),
     )
-    shapes = jax.eval_shape(advance, lane.state, lane.slot, lane.step)[1]
     kept = jax.tree.map(lambda x: jnp.zeros((slots, horizon, *x.shape[1:]), x.dtype), shapes)
 
     def more(carry: tuple[Lanes, Any]) -> Bool[Array, ""]:

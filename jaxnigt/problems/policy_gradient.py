@@ -228,7 +228,7 @@ class PolicyGradient(Problem):
         with quiet(), ended_early(), side_by_side():
             slots = jnp.arange(runs * batch, dtype=jnp.int32)
             starts = jax.vmap(lambda slot, key: environment(slot).reset(key))(slots, pair[:, 0])
-            seen = lanes.run(starts, advance, self.horizon, lanes.width(len(slots), self.lanes))
+            seen = lanes.run(starts, advance, self.horizon, self.lanes)
         return jax.tree.map(lambda x: x.reshape(runs, batch, *x.shape[1:]), seen)
 
     def _noise(self, key: Key[Array, ""]) -> Float[Array, "H a"]:
@@ -284,7 +284,7 @@ def policy_gradient(
             `environments.Physical(gravity=[0.5, 1.0])`; by default all share one environment.
         lanes: trajectories that are simulated side by side. A lane whose episode is over goes on with
             the next trajectory, and results do not depend on their number. By default as many as
-            there are trajectories, and at most 64 on CPU.
+            there are trajectories; on CPU at most 256, or 32 to 64 where episodes may end early.
 
     Returns:
         A `Problem`.

@@ -51,10 +51,49 @@ def test_slots_keep_their_own_steps_whatever_the_number_of_lanes(width):
 
 
 def test_numbers_of_lanes():
-    assert lanes.width(10, 3) == 3
-    assert lanes.width(2, 3) == 2
+    assert lanes.width(10, 3, True) == 3
+    assert lanes.width(2, 3, False) == 2
     if jax.default_backend() == "cpu":
-        assert [lanes.width(slots, None) for slots in (1, 64, 65, 200)] == [1, 64, 33, 50]
+        assert [lanes.width(slots, None, True) for slots in (1, 256, 257, 800)] == [1, 256, 129, 200]
+        assert [lanes.width(slots, None, False) for slots in (1, 100, 200, 800)] == [1, 32, 50, 64]
+
+
+@pytest.mark.loose
+@pytest.mark.parametrize(("name", "endless"), [("reacher", True), ("hopper", False)])
+def test_environments_that_never_end_early_are_told_from_others(name, endless, monkeypatch):
+    told = []
+
+    def width(slots, asked, endless):
+        told.append(endless)
+        return 2
+
+    monkeypatch.setattr(lanes, "width", width)
+    problem = policy_gradient(name, backend="spring", horizon=3)
+    params = jax.eval_shape(problem.init, jax.random.key(0))
+    jax.eval_shape(problem.sample, params, jax.random.split(jax.random.key(1), 4))
+    assert told == [endless]
+
+
+@pytest.mark.parametrize(
+    ("over", "endless"),
+    [
+        (lambda state, slot, step: state["flag"] > 0, True),
+        (lambda state, slot, step: jnp.zeros(len(slot), bool), True),
+        (lambda state, slot, step: jnp.sin(state["flag"]) + state["x"] > 0, False),
+        (lambda state, slot, step: step > 3, False),
+        (lambda state, slot, step: slot == 1, False),
+    ],
+)
+def test_what_may_end_an_episode(over, endless, monkeypatch):
+    """`flag` stays what it is, x does not."""
+    told = []
+    monkeypatch.setattr(lanes, "width", lambda slots, asked, endless: told.append(endless) or slots)
+
+    def advance(state, slot, step):
+        return {"flag": state["flag"], "x": state["x"] + 1}, slot, over(state, slot, step)
+
+    lanes.run({"flag": jnp.zeros(2), "x": jnp.zeros(2)}, advance, HORIZON)
+    assert told == [endless]
 
 
 @pytest.mark.parametrize("taken", [0.0, 0.03, 0.5, 1.0])
