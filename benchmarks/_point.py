@@ -25,10 +25,10 @@ def clock(n: int, profiles: int) -> Callable[[], Any]:
     return lambda: jn.clock.rennala(profile, n, 100, counts=False)
 
 
-def round_(width: int, batch: int) -> tuple[Callable[[], Any], int]:
-    """One round of Reacher, slots shared out over all devices, and its d."""
-    policy = GaussianPolicy(2, hidden=(width, width))
-    problem = jn.problems.policy_gradient("reacher", backend="spring", horizon=50, policy=policy)
+def round_(name: str, actions: int, width: int, batch: int) -> tuple[Callable[[], Any], int]:
+    """One round in an environment of brax, slots shared out over all devices, and its d."""
+    policy = GaussianPolicy(actions, hidden=(width, width))
+    problem = jn.problems.policy_gradient(name, backend="spring", horizon=50, policy=policy)
     params, keys = problem.init(jax.random.key(0)), jax.random.split(jax.random.key(1), batch)
     slots = jnp.zeros(batch, jnp.int32), jnp.full(batch, 1 / batch)
 
@@ -54,9 +54,9 @@ def main() -> None:
         elif axis == "profiles":
             run, x = clock(10, size), size
         elif axis == "d":
-            run, x = round_(size, 20)
+            run, x = round_("fast", 1, size, 20)
         else:
-            run, x = round_(64, 256)[0], jax.device_count()
+            run, x = round_("reacher", 2, 64, 256)[0], jax.device_count()
         at_rest, seconds = peak(), []
         for _ in range(6):
             begin = time.perf_counter()

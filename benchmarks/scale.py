@@ -20,7 +20,7 @@ from rich.console import Console
 AXES = {
     "n": ("clock, M = n, 16 profiles, K = 100", (10, 100, 1_000, 10_000)),
     "profiles": ("clock, n = M = 10, K = 100", (100, 1_000, 10_000, 100_000)),
-    "d": ("round of 20, Reacher (spring), H = 50", (24, 90, 310, 1_000)),
+    "d": ("round of 20, no physics, H = 50", (24, 90, 310, 1_000)),
     "devices": ("round of 256, Reacher (spring), H = 50", (1, 2, 4, 8)),
 }
 """What runs, and sizes; those of d are widths of a policy's two layers."""
