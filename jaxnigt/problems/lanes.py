@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.extend.core import ClosedJaxpr, Var
+from jax.extend.core import Var
 from jaxtyping import Array, Bool, Int
 
 _ENDLESS = 256
@@ -50,27 +50,29 @@ def width(slots: int, lanes: int | None, endless: bool) -> int:
     return min(slots, max(few, min(slots // 4, many)))
 
 
-def _endless(step: ClosedJaxpr, leaves: int) -> bool:
+def endless(step: Callable[..., tuple[Any, Any]], state: Any, *others: Any) -> bool:
     """Whether no step can change which episodes are over.
 
     Args:
-        step: a traced `advance`.
-        leaves: how many the state has, which come first in and out.
+        step: from a state, and other things, to the state after and whether the episode is over.
+        state: pytree of shapes and types, which leaves that steps do not change keep as they are.
+        others: shapes and types.
     """
-    inputs, outputs = step.jaxpr.invars, step.jaxpr.outvars
-    kept = {x for x, y in zip(inputs[:leaves], outputs[:leaves], strict=True) if x is y}
-    writers = {out: eqn for eqn in step.jaxpr.eqns for out in eqn.outvars}
-    asked = outputs[-1:]
+    jaxpr = jax.make_jaxpr(step)(state, *others).jaxpr
+    before, after = (x[: len(jax.tree.leaves(state))] for x in (jaxpr.invars, jaxpr.outvars))
+    kept = {x for x, y in zip(before, after, strict=True) if x is y}
+    writers = {out: eqn for eqn in jaxpr.eqns for out in eqn.outvars}
+    asked = [x for x in jaxpr.outvars[-1:] if isinstance(x, Var)]
     while asked:
         var = asked.pop()
         if var in writers:
             asked += [x for x in writers[var].invars if isinstance(x, Var)]
-        elif var in inputs and var not in kept:
+        elif var in jaxpr.invars and var not in kept:
             return False
     return True
 
 
-def run(starts: Any, advance: Advance, horizon: int, lanes: int | None = None) -> Any:
+def run(starts: Any, advance: Advance, horizon: int, lanes: int) -> Any:
     """Every slot's episode of at most `horizon` steps, whichever lane runs it.
 
     What a slot sees depends on the slot alone: it is the same for any number of lanes, and slots are
@@ -80,15 +82,12 @@ def run(starts: Any, advance: Advance, horizon: int, lanes: int | None = None) -
         starts: pytree of [N, ...], the state in which each of the N slots begins.
         advance: one step of all lanes.
         horizon: H, steps of the longest episode.
-        lanes: L, at least 1; by default what suits the hardware and the episodes.
+        lanes: L, from 1 to N.
 
     Returns:
         What `advance` keeps of each step: pytree of [N, H, ...], 0 after termination.
     """
     slots = len(jax.tree.leaves(starts)[0])
-    alone = jax.tree.map(lambda x: x[:1], starts), jnp.zeros(1, jnp.int32), jnp.zeros(1, jnp.int32)
-    traced, (_, shapes, _) = jax.make_jaxpr(advance, return_shape=True)(*alone)
-    lanes = width(slots, lanes, _endless(traced, len(jax.tree.leaves(starts))))
     first = jnp.arange(lanes, dtype=jnp.int32)
     lane = Lanes(
         jax.tree.map(lambda x: x[:lanes], starts),
@@ -96,6 +95,7 @@ def run(starts: Any, advance: Advance, horizon: int, lanes: int | None = None) -
         jnp.zeros_like(first),
         jnp.asarray(lanes, jnp.int32),
     )
+    shapes = jax.eval_shape(advance, lane.state, lane.slot, lane.step)[1]
     kept = jax.tree.map(lambda x: jnp.zeros((slots, horizon, *x.shape[1:]), x.dtype), shapes)
 
     def more(carry: tuple[Lanes, Any]) -> Bool[Array, ""]:

@@ -69,6 +69,9 @@ class PolicyGradient(Problem):
         self.action_scale = action_scale
         self.normalisation = normalisation
         self.lanes = lanes
+        # Traced once for all the places that they are used in, as physics takes seconds to trace.
+        self._reset = jax.jit(lambda worker, key: self._environment(worker).reset(key), inline=True)
+        self._step = jax.jit(lambda worker, *at: self._environment(worker).step(*at), inline=True)
 
     def __repr__(self) -> str:
         name = type(self.env.unwrapped).__name__
@@ -204,9 +207,6 @@ class PolicyGradient(Problem):
         pair = jax.vmap(jax.random.split)(keys.reshape(-1))
         noise = jax.vmap(self._noise)(pair[:, 1])
 
-        def environment(slot: Int[Array, ""]) -> Env:
-            return self.heterogeneity.environment(self.env, worker[slot])
-
         def of_run(slot: Int[Array, " L"]) -> tuple[Params, int | None]:
             """Params of each lane and their axis: one run's are not repeated."""
             if runs == 1:
@@ -221,15 +221,29 @@ class PolicyGradient(Problem):
             distribution = jax.vmap(self._distribution, (axis, 0))(own, observation)
             u = jax.vmap(type(distribution).sample)(distribution, noise[slot, step])
             action = self.action_scale * jnp.tanh(u)
-            after = jax.vmap(lambda slot, *at: environment(slot).step(*at))(slot, state, action)
+            after = jax.vmap(self._step)(worker[slot], state, action)
             alive = jnp.ones(slot.shape, bool)
             return after, Trajectory(observation, u, after.reward, alive), after.done != 0
 
         with quiet(), ended_early(), side_by_side():
-            slots = jnp.arange(runs * batch, dtype=jnp.int32)
-            starts = jax.vmap(lambda slot, key: environment(slot).reset(key))(slots, pair[:, 0])
-            seen = lanes.run(starts, advance, self.horizon, self.lanes)
+            starts = jax.vmap(self._reset)(worker, pair[:, 0])
+            width = lanes.width(runs * batch, self.lanes, self._endless())
+            seen = lanes.run(starts, advance, self.horizon, width)
         return jax.tree.map(lambda x: x.reshape(runs, batch, *x.shape[1:]), seen)
+
+    def _endless(self) -> bool:
+        """Whether all episodes go on to the horizon."""
+        worker, key = jax.ShapeDtypeStruct((), jnp.int32), jax.random.key(0)
+        action = jax.ShapeDtypeStruct((self.policy.action_size,), jnp.float32)
+
+        def step(state: Any, worker: Any, action: Any) -> tuple[Any, Any]:
+            after = self._step(worker, state, action)
+            return after, after.done
+
+        return lanes.endless(step, jax.eval_shape(self._reset, worker, key), worker, action)
+
+    def _environment(self, worker: Int[Array, ""]) -> Env:
+        return self.heterogeneity.environment(self.env, worker)
 
     def _noise(self, key: Key[Array, ""]) -> Float[Array, "H a"]:
         """Standard normal draws of a trajectory, all at once: the lanes' loop is no place for them."""
