@@ -169,3 +169,17 @@ def test_runs_at_their_own_points_share_lanes():
 def test_bad_lanes():
     with pytest.raises(jn.InputError, match="lanes: got 0"):
         policy_gradient(line.Line(), lanes=0)
+
+
+def test_a_step_is_traced_once_for_gradient_and_evaluation():
+    steps = []
+
+    class Counting(line.Line):
+        def step(self, state, action):
+            steps.append(1)
+            return super().step(state, action)
+
+    problem = policy_gradient(Counting(), horizon=4, policy=GaussianPolicy(1, hidden=(3,)))
+    params, keys = problem.init(jax.random.key(0)), jax.random.split(jax.random.key(1), 3)
+    jax.eval_shape(lambda *at: (problem.sample(*at), problem.evaluate(*at)), params, keys)
+    assert len(steps) == 1
