@@ -84,37 +84,54 @@ def _upper(a: Float[Array, "n n *batch"]) -> Float[Array, "n n *batch"]:
         block = _rows(a, min(_BLOCK, a.shape[0]))
         rows.append(jnp.pad(block, [(0, 0), (done, 0)] + [(0, 0)] * (block.ndim - 2)))
         size = block.shape[0]
-        right = block[:, size:]
-        a = a[size:, size:] - (right[:, :, None] * right[:, None]).sum(0)
+        a = a[size:, size:]
+        # Term by term: XLA hands sums over an axis to a library that is slow for few numbers.
+        for right in block[:, size:]:
+            a = a - right[:, None] * right[None]
         done += size
     return jnp.concatenate(rows)
 
 
 def _rows(a: Float[Array, "n n *batch"], size: int) -> Float[Array, "m n *batch"]:
     """The first m = size rows of U."""
+    place = _places(size, a.ndim)
 
     def row(j: Int[Array, ""], u: Float[Array, "m n *batch"]) -> Float[Array, "m n *batch"]:
-        rest = a[j] - (u[:, j][:, None] * u).sum(0)
-        return u.at[j].set(rest / jnp.sqrt(rest[j])[None])
+        line = _at(u, j)
+        line = line / jnp.sqrt(_at(line, j))[None]
+        below = u - line[:size, None] * line[None]
+        return jnp.where(place == j, line[None], jnp.where(place > j, below, u))
 
-    return jax.lax.fori_loop(0, size, row, jnp.zeros_like(a[:size]))
+    return jax.lax.fori_loop(0, size, row, a[:size])
 
 
 @_batch_last
 def _substituted(u: Float[Array, "n n *batch"], b: Float[Array, "n *batch"]) -> Float[Array, "n *batch"]:
     """x with U^T U x = b: y with U^T y = b from the top, then x with U x = y from the bottom.
 
-    Entries that are not known yet are 0, so that sums may run over all.
+    What is known is taken off all that is not.
     """
     size = b.shape[0]
+    place = _places(size, b.ndim)
 
     def down(j: Int[Array, ""], y: Float[Array, "n *batch"]) -> Float[Array, "n *batch"]:
-        return y.at[j].set((b[j] - (u[:, j] * y).sum(0)) / u[j, j])
-
-    y = jax.lax.fori_loop(0, size, down, jnp.zeros_like(b))
+        line = _at(u, j)
+        known = (_at(y, j) / _at(line, j))[None]
+        return jnp.where(place == j, known, jnp.where(place > j, y - known * line, y))
 
     def up(turn: Int[Array, ""], x: Float[Array, "n *batch"]) -> Float[Array, "n *batch"]:
         j = size - 1 - turn
-        return x.at[j].set((y[j] - (u[j] * x).sum(0)) / u[j, j])
+        line = _at(u, j, axis=1)
+        known = (_at(x, j) / _at(line, j))[None]
+        return jnp.where(place == j, known, jnp.where(place < j, x - known * line, x))
 
-    return jax.lax.fori_loop(0, size, up, jnp.zeros_like(b))
+    return jax.lax.fori_loop(0, size, up, jax.lax.fori_loop(0, size, down, b))
+
+
+def _at(x: Array, j: Int[Array, ""], axis: int = 0) -> Array:
+    return jax.lax.dynamic_index_in_dim(x, j, axis, keepdims=False)
+
+
+def _places(size: int, axes: int) -> Int[Array, "n ..."]:
+    """0 to n-1 along the first of some axes."""
+    return jnp.arange(size, dtype=jnp.int32).reshape(size, *[1] * (axes - 1))
