@@ -11,6 +11,7 @@ from jaxtyping import Array, Bool, Float, Int, Key
 
 from jaxnigt.arguments import discount_factor, whole
 from jaxnigt.environments.brax import make, quiet
+from jaxnigt.environments.dots import by_term
 from jaxnigt.environments.factorisation import side_by_side
 from jaxnigt.environments.heterogeneity import Alike, Heterogeneity
 from jaxnigt.environments.line_search import ended_early
@@ -225,7 +226,7 @@ class PolicyGradient(Problem):
             alive = jnp.ones(slot.shape, bool)
             return after, Trajectory(observation, u, after.reward, alive), after.done != 0
 
-        with quiet(), ended_early(), side_by_side():
+        with quiet(), ended_early(), side_by_side(), by_term():
             starts = jax.vmap(self._reset)(worker, pair[:, 0])
             width = lanes.width(runs * batch, self.lanes, self._endless())
             seen = lanes.run(starts, advance, self.horizon, width)
