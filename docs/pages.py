@@ -1,7 +1,7 @@
 """Pages of the site that live elsewhere in the repository, as a hook of MkDocs.
 
-Their links to each other become links of the site; links to other files of the repository, which the
-site does not have, become plain words.
+Their links to each other and to what is in docs/ become links of the site; links to other files of the
+repository, which the site does not have, become plain words.
 """
 
 import posixpath
@@ -31,9 +31,10 @@ def linked(text: str, source: str) -> str:
         path = posixpath.normpath(posixpath.join(posixpath.dirname(source), found[2].partition("#")[0]))
         if not (ROOT / path).exists():
             raise FileNotFoundError(f"{source}: {path}")
-        if path not in PAGES:
+        if path not in PAGES and not path.startswith("docs/"):
             return words
-        to = posixpath.relpath(PAGES[path], posixpath.dirname(page) or ".")
+        to = PAGES.get(path, path.removeprefix("docs/"))
+        to = posixpath.relpath(to, posixpath.dirname(page) or ".")
         return f"[{words}]({to}{'#' + anchor if anchor else ''})"
 
     return _LINK.sub(link, text)
