@@ -32,7 +32,7 @@ def program(
     method = jn.methods.afedpg(stepsize=stepsizes, lanes=lanes)
     key = jax.random.key(0)
     made = ArrivalProgram(problem, method, UPDATES, UPDATES, profile, key, "parallel", seeds)
-    keys = seed_keys(key, seeds)
+    keys = seed_keys(key, range(seeds))
 
     def run() -> None:
         jax.block_until_ready(made.advance(made.initial(keys), keys, 0, UPDATES))
