@@ -228,8 +228,9 @@ class PolicyGradient(Problem):
 
         with quiet(), ended_early(), side_by_side(), by_term():
             starts = jax.vmap(self._reset)(worker, pair[:, 0])
-            width = lanes.width(runs * batch, self.lanes, self._endless())
-            seen = lanes.run(starts, advance, self.horizon, width)
+            endless = self._endless()
+            width = lanes.width(runs * batch, self.lanes, endless)
+            seen = lanes.run(starts, advance, self.horizon, width, endless)
         return jax.tree.map(lambda x: x.reshape(runs, batch, *x.shape[1:]), seen)
 
     def _endless(self) -> bool:

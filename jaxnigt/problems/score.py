@@ -98,7 +98,17 @@ def gradient_of_steps(
         def surrogate(params: Params) -> Float[Array, ""]:
             return weigh @ log_density(params, own)
 
-        return done + chunk, jax.tree.map(jnp.add, total, jax.grad(surrogate)(params))
+        return done + chunk, jax.tree.map(lambda x, g: x + _wide(g), total, jax.grad(surrogate)(params))
 
-    begin = (jnp.zeros((), jnp.int32), jax.tree.map(jnp.zeros_like, params))
-    return jax.lax.while_loop(lambda carry: carry[0] < count, add, begin)[1]
+    begin = (jnp.zeros((), jnp.int32), jax.tree.map(lambda x: _wide(jnp.zeros_like(x)), params))
+    total = jax.lax.while_loop(lambda carry: carry[0] < count, add, begin)[1]
+    return jax.tree.map(lambda x, g: g.T if x.shape != g.shape else g, params, total)
+
+
+def _wide(x: Array) -> Array:
+    """A tall matrix transposed, others as they are.
+
+    Its gradient is a product over all steps, of which a CPU transposes the first factor: better the
+    narrow one, such as that of a head with one column for each entry of an action.
+    """
+    return x.T if x.ndim == 2 and x.shape[0] > x.shape[1] else x

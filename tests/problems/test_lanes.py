@@ -50,6 +50,19 @@ def test_slots_keep_their_own_steps_whatever_the_number_of_lanes(width):
     assert moves == list_scheduling(lengths, width)
 
 
+@pytest.mark.parametrize("width", [1, 3, 4, 11])
+def test_slots_of_episodes_that_never_end_early_keep_their_own_steps(width):
+    starts = {"first": jnp.arange(11.0) ** 2}
+
+    def advance(state, slot, step):
+        return {"first": state["first"] + 1}, (slot, step, state["first"]), jnp.zeros(slot.shape, bool)
+
+    kept = jax.jit(lambda: lanes.run(starts, advance, HORIZON, width, endless=True))()
+    slot, step = np.indices((11, HORIZON))
+    for seen, wanted in zip(kept, (slot, step, slot**2.0 + step), strict=True):
+        np.testing.assert_array_equal(seen, wanted)
+
+
 def test_numbers_of_lanes():
     assert lanes.width(10, 3, True) == 3
     assert lanes.width(2, 3, False) == 2
