@@ -62,6 +62,9 @@ class PolicyGradient(Problem):
         self.env = env
         self.heterogeneity = heterogeneity or Alike()
         self.workers = self.heterogeneity.workers
+        with quiet():
+            # Once, and never op by op as Brax's own `observation_size` has it, which takes 20 s on mjx.
+            self._start = jax.eval_shape(env.reset, jax.random.key(0))
         self.observation_size = self._observation_size()
         self.policy = policy
         self.horizon = horizon
@@ -95,9 +98,7 @@ class PolicyGradient(Problem):
 
     def trajectory_bytes(self) -> int:
         """Steps as they are kept, activations of a chunk of them, and some copies of the physics."""
-        with quiet():
-            state = jax.eval_shape(self.env.reset, jax.random.key(0))
-        physics = sum(math.prod(x.shape) * x.dtype.itemsize for x in jax.tree.leaves(state))
+        physics = sum(math.prod(x.shape) * x.dtype.itemsize for x in jax.tree.leaves(self._start))
         width = sum(self.policy.hidden) + 2 * self.policy.action_size
         step = 2 * self.observation_size + 3 * self.policy.action_size + 8
         activations = min(self.horizon, CHUNK) * 4 * width
@@ -235,14 +236,14 @@ class PolicyGradient(Problem):
 
     def _endless(self) -> bool:
         """Whether all episodes go on to the horizon."""
-        worker, key = jax.ShapeDtypeStruct((), jnp.int32), jax.random.key(0)
+        worker = jax.ShapeDtypeStruct((), jnp.int32)
         action = jax.ShapeDtypeStruct((self.policy.action_size,), jnp.float32)
 
         def step(state: Any, worker: Any, action: Any) -> tuple[Any, Any]:
             after = self._step(worker, state, action)
             return after, after.done
 
-        return lanes.endless(step, jax.eval_shape(self._reset, worker, key), worker, action)
+        return lanes.endless(step, self._start, worker, action)
 
     def _environment(self, worker: Int[Array, ""]) -> Env:
         return self.heterogeneity.environment(self.env, worker)
@@ -253,16 +254,11 @@ class PolicyGradient(Problem):
         return jax.vmap(lambda key: jax.random.normal(key, size))(jax.random.split(key, self.horizon))
 
     def _observation_size(self) -> int:
-        """Entries of an observation. Brax's own property runs the reset op by op, 20 s on mjx."""
-
-        def observe(key: Key[Array, ""]) -> Any:
-            observation: Any = self.env.reset(key).obs
-            if getattr(observation, "ndim", None) != 1:
-                return observation
-            return self.heterogeneity.observation(observation, jnp.zeros((), jnp.int32))
-
-        with quiet():
-            observation = jax.eval_shape(observe, jax.random.key(0))
+        """Entries of an observation."""
+        observation: Any = self._start.obs
+        if getattr(observation, "ndim", None) == 1:
+            worker = jnp.zeros((), jnp.int32)
+            observation = jax.eval_shape(self.heterogeneity.observation, observation, worker)
         if getattr(observation, "ndim", None) != 1:
             raise InputError("environment: it gives a dict, one vector of observations is allowed.")
         return observation.shape[0]
