@@ -46,8 +46,10 @@ class First(NamedTuple):
     def low(self, table: Timetable, skip: Counts) -> Float64[Array, ""]:
         """Where the work done adds up to M, then on to where whole gradients nearly do."""
         m = self.m.astype(jnp.float64)
-        reached = jnp.maximum(table.done - skip[None], 0.0).sum(axis=1)
-        piece = jnp.sum(reached[1:] < m)
+        # Whole gradients, so that it is the deciding arrival's own piece and not the one before. Each
+        # piece alone, as XLA would give a sum over one axis of three to a library that is slow at it.
+        whole = [jnp.floor(jnp.maximum(done - skip, 0.0)).sum() for done in table.done[1:]]
+        piece = jnp.sum(jnp.asarray(whole) < m)
         edge, done = table.edge[piece], table.done[piece] - skip
         rate = table.pace.power[piece] / table.pace.h
         # Without the workers that are not useful yet the work is less, so this is late, not early.
@@ -61,6 +63,8 @@ class First(NamedTuple):
             useful = work(time)
             slope = jnp.where(useful > 0, rate, 0.0).sum()
             time = time - (useful.sum() - m) / jnp.where(slope > 0, slope, 1.0)
+        if len(table.done) > 1:  # fractions may have added up to M before the piece begins
+            time = jnp.maximum(time, edge.min())
         slope = jnp.where(work(time) > 0, rate, 0.0).sum()
 
         def lacking(time: Float64[Array, ""]) -> Float64[Array, ""]:
