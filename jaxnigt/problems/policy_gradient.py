@@ -63,7 +63,7 @@ class PolicyGradient(Problem):
         self.heterogeneity = heterogeneity or Alike()
         self.workers = self.heterogeneity.workers
         with quiet():
-            # Once, and never op by op as Brax's own `observation_size` has it, which takes 20 s on mjx.
+            # Once, and not op by op as Brax's own `observation_size` has it, which is slow on mjx.
             self._start = jax.eval_shape(env.reset, jax.random.key(0))
         self.observation_size = self._observation_size()
         self.policy = policy
