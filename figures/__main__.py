@@ -12,7 +12,7 @@ import typer
 
 import figures
 from figures.common import SIZES, Drawn, MissingResultsError, Results
-from jaxnigt.errors import InputError
+from jaxnigt.checks import InputError
 from jaxnigt.figures import drawing, save
 
 _NO_FIGURE = {"common", "__main__"}

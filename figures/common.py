@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 import jaxnigt as jn
-from jaxnigt.errors import InputError
+from jaxnigt.checks import InputError
 from jaxnigt.figures import BAND, Curve, curves, returns, title
 from jaxnigt.sweep import panels
 

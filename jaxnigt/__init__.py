@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from jaxnigt import bounds, clock, environments, methods, parallel, policies, problems, profiles
+    from jaxnigt.checks import InputError, InvariantError, Stopped, TrainingDiverged
     from jaxnigt.citing import citation
     from jaxnigt.constants import Constants
-    from jaxnigt.errors import InputError, InvariantError, Stopped, TrainingDiverged
     from jaxnigt.methods import Method, nigt, nigt_eval_params
     from jaxnigt.profiles import Profile
     from jaxnigt.replaying import replay, time_to
@@ -65,14 +65,14 @@ _MODULES = (
 )
 _HOME = {
     "Constants": "constants",
-    "InputError": "errors",
-    "InvariantError": "errors",
+    "InputError": "checks",
+    "InvariantError": "checks",
     "Method": "methods",
     "Profile": "profiles",
     "Snapshots": "snapshots",
-    "Stopped": "errors",
+    "Stopped": "checks",
     "Trace": "trace",
-    "TrainingDiverged": "errors",
+    "TrainingDiverged": "checks",
     "citation": "citing",
     "eval_times": "trace",
     "load": "sweep",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from jaxnigt.errors import InputError
+from jaxnigt.checks import InputError
 
 if TYPE_CHECKING:
     from jaxnigt.methods import Method

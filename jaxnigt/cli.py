@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from jaxnigt.errors import InputError
+from jaxnigt.checks import InputError
 
 if TYPE_CHECKING:
     from rich.console import Console

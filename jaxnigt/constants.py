@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float64
 from numpy.typing import ArrayLike
 
-from jaxnigt.errors import InputError
+from jaxnigt.checks import InputError, in_range
 
 Number = Float64[np.ndarray, "..."]
 
@@ -197,16 +197,30 @@ def hessian_lipschitz(
     return np.asarray(R * (M_g * M_h / left**2 + cubic + M_g * largest / left))
 
 
-def in_range(name: str, value: ArrayLike, *, above: bool = False, below: float = math.inf) -> Number:
-    """An argument as finite float64 numbers of at least 0, or above it, and below another bound."""
-    allowed = f"finite numbers {'above' if above else 'of at least'} 0"
-    if below < math.inf:
-        allowed += f" and below {below:g}"
-    try:
-        number = np.asarray(value, np.float64)
-    except (TypeError, ValueError):
-        raise InputError(f"{name}: got {value!r}, {allowed} are allowed.") from None
-    good = np.isfinite(number) & ((number > 0) if above else (number >= 0)) & (number < below)
-    if not good.all():
-        raise InputError(f"{name}: got {number[~good][0]:g}, {allowed} are allowed.")
-    return number
+# Constants of the hard instances, which lower bounds and the chains of `jaxnigt.problems` share.
+
+CHAIN_DROP = 12.0
+"""(F_T(0) - inf F_T) / T of the zero-chain is at most this (arXiv 1912.02365, Lemma 2)."""
+
+CHAIN_SMOOTHNESS = 152.0
+"""Lipschitz constant of the zero-chain's gradient (same lemma); Gershgorin gives 151.26 (derived)."""
+
+CHAIN_CURVATURE = 2070.0
+"""Lipschitz constant of the zero-chain's Hessian (derived).
+
+The third derivative along v with |v| = 1 is sum_i A_i v_i^3 + 3 B_i v_{i-1}^2 v_i + 3 C_i v_{i-1} v_i^2.
+By Hoelder's inequality the three sums are at most sup|Psi'''| sup Phi + sup Psi sup|Phi'''|,
+sup|Psi''| sup Phi' and sup Psi' sup|Phi''|, which makes 2069.7.
+"""
+
+CHAIN_STEEPEST = 23.0
+"""No coordinate of the zero-chain's gradient is larger (same lemma as `CHAIN_DROP`)."""
+
+QUADRATIC_SMOOTHNESS = 184.0
+"""Lipschitz constant of the quadratic chain's gradient for mu <= 1 (derived: 4 + 180 mu)."""
+
+QUADRATIC_THIRD = 314.1
+"""Lipschitz constant of the quadratic chain's Hessian, divided by mu (derived, rounded up)."""
+
+QUADRATIC_DROP = 7.35
+"""How far the quadratic chain falls for each coordinate, divided by mu (derived, rounded up)."""

@@ -18,8 +18,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float64, Int32, Int64, Key
 
-from jaxnigt.arguments import whole
-from jaxnigt.errors import InputError
+from jaxnigt.checks import InputError, whole
 from jaxnigt.methods.collection import Synchronous
 from jaxnigt.methods.method import Method
 from jaxnigt.problems.chain import Chain

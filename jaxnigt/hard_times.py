@@ -7,7 +7,7 @@ from jaxtyping import Float, Float64
 
 from jaxnigt import methods
 from jaxnigt.bounds import prescribe
-from jaxnigt.errors import InputError
+from jaxnigt.checks import InputError
 from jaxnigt.hard_run import Case
 from jaxnigt.methods.collection import Asynchronous
 from jaxnigt.problems.chain import Chain

@@ -6,8 +6,8 @@ import numpy as np
 from jaxtyping import Array, Float, Float64, Key
 from numpy.typing import ArrayLike
 
+from jaxnigt.checks import InputError
 from jaxnigt.clock import verify
-from jaxnigt.errors import InputError
 from jaxnigt.methods.collection import Collection
 from jaxnigt.profiles import Profile
 from jaxnigt.trace import Trace

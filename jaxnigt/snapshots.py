@@ -13,7 +13,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxnigt.errors import Stopped
+from jaxnigt.checks import Stopped
 
 Tree = Any
 

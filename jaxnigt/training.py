@@ -19,8 +19,7 @@ import numpy as np
 from jaxtyping import Array, Int, Key
 
 from jaxnigt import parallel, spread
-from jaxnigt.arguments import whole
-from jaxnigt.errors import InputError, TrainingDiverged
+from jaxnigt.checks import InputError, TrainingDiverged, whole
 from jaxnigt.methods.collection import Asynchronous, Synchronous
 from jaxnigt.methods.method import Method
 from jaxnigt.problems.base import Evaluation, Params, Problem

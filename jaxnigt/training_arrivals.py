@@ -13,8 +13,8 @@ from jaxtyping import Array, Bool, Int, Key
 from optax import tree
 
 from jaxnigt import spread, wavefronts
+from jaxnigt.checks import InputError
 from jaxnigt.clock import verify
-from jaxnigt.errors import InputError
 from jaxnigt.methods.collection import Asynchronous
 from jaxnigt.methods.method import Method
 from jaxnigt.problems.base import Estimate, Params, Problem

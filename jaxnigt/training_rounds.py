@@ -13,8 +13,8 @@ from jaxtyping import Array, Float, Float32, Int, Int32, Key
 from optax import tree
 
 from jaxnigt import spread
+from jaxnigt.checks import InputError
 from jaxnigt.clock import verify
-from jaxnigt.errors import InputError
 from jaxnigt.methods.collection import Collection
 from jaxnigt.methods.method import Method
 from jaxnigt.problems.base import Estimate, Params, Problem

@@ -7,8 +7,8 @@ from numpy.typing import ArrayLike
 
 from jaxnigt.bounds.names import kind
 from jaxnigt.bounds.parameters import truncation
-from jaxnigt.constants import Constants, Number, in_range
-from jaxnigt.errors import InputError
+from jaxnigt.checks import InputError, in_range
+from jaxnigt.constants import Constants, Number
 
 
 def certified_gradient_norm(

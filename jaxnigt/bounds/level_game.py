@@ -20,8 +20,7 @@ import numpy as np
 from jaxtyping import Array, Float, Float64, Int, Key
 from numpy.typing import ArrayLike
 
-from jaxnigt.arguments import whole
-from jaxnigt.errors import InputError
+from jaxnigt.checks import InputError, whole
 from jaxnigt.profiles import Profile
 
 _AT_ONCE = 2**18

@@ -9,8 +9,8 @@ from jaxnigt.bounds.certified_lower import certified_lower
 from jaxnigt.bounds.names import choice, kind
 from jaxnigt.bounds.question import Question, ask, speeds
 from jaxnigt.bounds.result import COMMUNICATION, Bound, product, smallest, where
+from jaxnigt.checks import InputError
 from jaxnigt.constants import Constants
-from jaxnigt.errors import InputError
 from jaxnigt.profiles import Profile
 
 FORMS = ("order", "certified")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from jaxnigt.errors import InputError
+from jaxnigt.checks import InputError
 
 
 class Kind(NamedTuple):

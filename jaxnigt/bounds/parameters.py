@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from jaxnigt.bounds.names import Kind, kind
-from jaxnigt.constants import Constants, Number, Real, in_range
-from jaxnigt.errors import InputError
+from jaxnigt.checks import InputError, in_range
+from jaxnigt.constants import Constants, Number, Real
 
 
 class Parameters(NamedTuple):

@@ -9,8 +9,8 @@ from jaxtyping import Float64
 from numpy.typing import ArrayLike
 
 from jaxnigt.bounds.result import product
-from jaxnigt.constants import Constants, in_range
-from jaxnigt.errors import InputError
+from jaxnigt.checks import InputError, in_range
+from jaxnigt.constants import Constants
 from jaxnigt.profiles import Profile
 
 Column = Float64[np.ndarray, "... 1"]

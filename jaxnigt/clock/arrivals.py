@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float64, Int, Int32, Key
 
-from jaxnigt.arguments import whole
+from jaxnigt.checks import whole
 from jaxnigt.clock import keys
 from jaxnigt.clock.communication import ARRIVAL_MODELS, check_model
 from jaxnigt.clock.order import Queue, queue

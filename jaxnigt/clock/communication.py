@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float64, Num
 from numpy.typing import ArrayLike
 
-from jaxnigt.errors import InputError
+from jaxnigt.checks import InputError
 
 ROUND_MODELS = ("allreduce", "server", "serial", "gather")
 ARRIVAL_MODELS = ("parallel", "serial")

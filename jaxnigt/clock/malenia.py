@@ -5,7 +5,7 @@ from __future__ import annotations
 from jaxtyping import Array, Key
 from numpy.typing import ArrayLike
 
-from jaxnigt.arguments import whole
+from jaxnigt.checks import whole
 from jaxnigt.clock.rounds import run_rounds
 from jaxnigt.clock.types import Rounds, per_round
 from jaxnigt.profiles import Profile

@@ -10,13 +10,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float64, Int32, Int64, Key
 
+from jaxnigt.checks import InputError
 from jaxnigt.clock.communication import ROUND_MODELS, check_model, round_communication
 from jaxnigt.clock.pace import Pace, timetable
 from jaxnigt.clock.random_rounds import RULES, RandomRounds
 from jaxnigt.clock.rules import First
 from jaxnigt.clock.selection import Selection, select
 from jaxnigt.clock.types import Kernel, Rounds, over_profiles
-from jaxnigt.errors import InputError
 from jaxnigt.profiles import Profile
 
 

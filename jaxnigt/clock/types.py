@@ -14,9 +14,8 @@ import numpy as np
 from jaxtyping import Array, Float64, Int32, Key
 from numpy.typing import ArrayLike
 
-from jaxnigt.arguments import whole
+from jaxnigt.checks import InputError, whole
 from jaxnigt.clock.pace import Pace
-from jaxnigt.errors import InputError
 from jaxnigt.profiles import Profile
 
 _BLOCK_BYTES = 64 * 2**20

@@ -7,8 +7,8 @@ import dataclasses
 import numpy as np
 from jaxtyping import Bool, Float64
 
+from jaxnigt.checks import InvariantError
 from jaxnigt.clock.types import Arrivals, Rounds
-from jaxnigt.errors import InvariantError
 from jaxnigt.profiles import Profile
 
 _REL = 1e-9

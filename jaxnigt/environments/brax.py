@@ -11,8 +11,8 @@ import warnings
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from jaxnigt.checks import InputError
 from jaxnigt.environments.swimmer import swimmer
-from jaxnigt.errors import InputError
 
 if TYPE_CHECKING:
     from brax.envs import Env

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from jaxnigt.errors import InputError
+from jaxnigt.checks import InputError
 
 if TYPE_CHECKING:
     from brax.envs import Env

@@ -9,8 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float, Float32, Int, Int32, Key
 
 from jaxnigt import clock
-from jaxnigt.arguments import whole
-from jaxnigt.errors import InputError
+from jaxnigt.checks import InputError, whole
 from jaxnigt.profiles import Profile
 
 Slots = tuple[Int32[np.ndarray, " B"], Float32[np.ndarray, " B"]]

@@ -11,8 +11,7 @@ import numpy as np
 import optax
 from numpy.typing import ArrayLike
 
-from jaxnigt.arguments import whole
-from jaxnigt.errors import InputError
+from jaxnigt.checks import InputError, whole
 from jaxnigt.methods.collection import Asynchronous, Collection
 
 Params = Any

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from numpy.typing import ArrayLike
 
-from jaxnigt.errors import InputError
+from jaxnigt.checks import InputError
 from jaxnigt.methods.collection import (
     Asynchronous,
     Collection,

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import jax
 from jaxtyping import Array, Float, Int, Key
 
-from jaxnigt.errors import InputError
+from jaxnigt.checks import InputError
 
 Params = Any
 """A pytree of float arrays."""

@@ -10,9 +10,8 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Int32, Key
 from numpy.typing import ArrayLike
 
-from jaxnigt.arguments import whole
+from jaxnigt.checks import InputError, whole
 from jaxnigt.constants import Constants
-from jaxnigt.errors import InputError
 from jaxnigt.problems.base import Estimate, Evaluation, Params, Problem
 from jaxnigt.problems.hard_chains import QuadraticChain, ZeroChain
 from jaxnigt.problems.hard_draws import BinomialTable, binomial_table, mean_factor

@@ -6,8 +6,8 @@ import math
 
 import numpy as np
 
+from jaxnigt.checks import InputError
 from jaxnigt.constants import Constants
-from jaxnigt.errors import InputError
 from jaxnigt.problems.chain import Chain
 from jaxnigt.problems.hard_chains import QuadraticChain
 from jaxnigt.problems.hard_functions import UPSILON_CURVATURE, UPSILON_DROP, UPSILON_THIRD

@@ -8,9 +8,8 @@ import numpy as np
 from jaxtyping import Float
 from numpy.typing import ArrayLike
 
-from jaxnigt.arguments import whole
+from jaxnigt.checks import InputError, whole
 from jaxnigt.constants import Constants
-from jaxnigt.errors import InputError
 from jaxnigt.problems.chain import Chain, zero_chain
 from jaxnigt.problems.hard_functions import DROP
 from jaxnigt.problems.hard_scaling import chance, curvature, lengths, positive, width

@@ -7,7 +7,7 @@ import math
 import numpy as np
 from jaxtyping import Float, Int
 
-from jaxnigt.errors import InputError
+from jaxnigt.checks import InputError
 from jaxnigt.problems.hard_functions import CURVATURE, DROP, SMOOTHNESS, STEEPEST
 
 

@@ -9,8 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
-from jaxnigt.arguments import discount_factor, whole
-from jaxnigt.errors import InputError
+from jaxnigt.checks import InputError, discount_factor, whole
 from jaxnigt.problems.base import Params
 from jaxnigt.problems.exact import ExactProblem
 

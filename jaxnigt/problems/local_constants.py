@@ -12,7 +12,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Float64, Key
 
-from jaxnigt.arguments import whole
+from jaxnigt.checks import whole
 from jaxnigt.problems.base import Params
 from jaxnigt.problems.exact import ExactProblem
 

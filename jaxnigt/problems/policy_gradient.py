@@ -9,13 +9,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from jaxnigt.arguments import discount_factor, whole
+from jaxnigt.checks import InputError, discount_factor, whole
 from jaxnigt.environments.brax import make, quiet
 from jaxnigt.environments.dots import by_term
 from jaxnigt.environments.factorisation import side_by_side
 from jaxnigt.environments.heterogeneity import Alike, Heterogeneity
 from jaxnigt.environments.line_search import ended_early
-from jaxnigt.errors import InputError
 from jaxnigt.policies import GaussianPolicy
 from jaxnigt.problems import lanes
 from jaxnigt.problems.base import Estimate, Evaluation, Params, Problem

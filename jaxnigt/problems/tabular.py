@@ -9,9 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
-from jaxnigt.arguments import discount_factor, whole
+from jaxnigt.checks import InputError, discount_factor, whole
 from jaxnigt.constants import Constants, softmax_policy
-from jaxnigt.errors import InputError
 from jaxnigt.problems.base import Params
 from jaxnigt.problems.exact import ExactProblem
 

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float64
 from numpy.typing import ArrayLike
 
-from jaxnigt.errors import InputError
+from jaxnigt.checks import InputError
 from jaxnigt.profiles.profile import Profile, numbers
 
 

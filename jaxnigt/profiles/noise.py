@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float64, Key
 
-from jaxnigt.errors import InputError
+from jaxnigt.checks import InputError
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from jaxnigt.errors import InputError
+from jaxnigt.checks import InputError
 from jaxnigt.profiles import families
 from jaxnigt.profiles.profile import Profile
 from jaxnigt.profiles.reading import from_csv

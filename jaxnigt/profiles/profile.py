@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float64
 from numpy.typing import ArrayLike
 
-from jaxnigt.errors import InputError
+from jaxnigt.checks import InputError
 from jaxnigt.profiles.noise import Noise, exponential
 
 Power = tuple[Float64[np.ndarray, " B"], Float64[np.ndarray, "*profiles B+1 n"]]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxnigt.errors import InputError
+from jaxnigt.checks import InputError
 from jaxnigt.profiles.profile import Profile
 
 

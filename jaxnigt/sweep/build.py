@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from jaxnigt import environments, methods, problems, profiles
+from jaxnigt.checks import InputError
 from jaxnigt.environments.heterogeneity import Heterogeneity
-from jaxnigt.errors import InputError
 from jaxnigt.methods import Method
 from jaxnigt.problems import Problem, RunningNormalisation
 from jaxnigt.profiles import Profile

@@ -13,7 +13,7 @@ from pathlib import Path
 import filelock
 import xarray as xr
 
-from jaxnigt.errors import InputError
+from jaxnigt.checks import InputError
 
 CHECKSUM = ".sha256"
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import xarray as xr
 
-from jaxnigt.errors import Stopped
+from jaxnigt.checks import Stopped
 from jaxnigt.sweep import work
 from jaxnigt.sweep.progress import Board
 from jaxnigt.sweep.unit import Unit

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 import psutil
 
-from jaxnigt.errors import InputError
+from jaxnigt.checks import InputError
 from jaxnigt.methods import Asynchronous, Malenia, Method
 from jaxnigt.problems import Problem
 

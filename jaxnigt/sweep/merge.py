@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from jaxnigt.errors import InputError
+from jaxnigt.checks import InputError
 
 Data = dict[str, Any]
 

@@ -10,8 +10,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from jaxnigt.checks import InputError
 from jaxnigt.environments.brax import quiet
-from jaxnigt.errors import InputError
 
 
 def run(path: str) -> None:

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from jaxnigt.checks import InputError
 from jaxnigt.clock.communication import ARRIVAL_MODELS, ROUND_MODELS, check_model
-from jaxnigt.errors import InputError
 from jaxnigt.methods import Asynchronous, Method
 from jaxnigt.problems import Problem
 from jaxnigt.profiles import Profile

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import xarray as xr
 
-from jaxnigt.errors import InputError
+from jaxnigt.checks import InputError
 from jaxnigt.sweep import work
 from jaxnigt.sweep.local import Finished, Settings
 from jaxnigt.sweep.unit import Unit

@@ -14,7 +14,7 @@ import xarray as xr
 from rich.console import Console
 from rich.markup import escape
 
-from jaxnigt.errors import InputError, TrainingDiverged
+from jaxnigt.checks import InputError, TrainingDiverged
 from jaxnigt.snapshots import Snapshots
 from jaxnigt.stopwatch import compilations
 from jaxnigt.sweep import cost, files, local, memory, plan, rayed, report, store, traces, work

@@ -14,7 +14,7 @@ import numpy as np
 import pydantic
 from pydantic import Field, StrictBool, StrictInt, StrictStr
 
-from jaxnigt.errors import InputError
+from jaxnigt.checks import InputError
 from jaxnigt.sweep import merge
 
 Number = Annotated[float, Field(strict=True, allow_inf_nan=True)]

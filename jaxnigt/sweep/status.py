@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from jaxnigt.errors import InputError
+from jaxnigt.checks import InputError
 from jaxnigt.sweep import files, store
 
 

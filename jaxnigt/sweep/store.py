@@ -14,7 +14,7 @@ from pathlib import Path
 import jax
 import xarray as xr
 
-from jaxnigt.errors import InputError
+from jaxnigt.checks import InputError
 from jaxnigt.sweep.spec import Definition
 from jaxnigt.sweep.version import PACKAGES
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import jaxnigt as jn
-from jaxnigt.arguments import whole
+from jaxnigt.checks import whole
 
 INF = float("inf")
 SQRT = [math.sqrt(i) for i in range(1, 5)]

@@ -1,0 +1,121 @@
+"""The errors that a user can meet, and the checks of arguments that many functions share."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float64
+from numpy.typing import ArrayLike
+
+
+class InputError(ValueError):
+    """A value that cannot be used. The message names the key or argument and what is allowed.
+
+    The command line prints the message without a traceback and exits with status 2.
+    """
+
+
+class TrainingDiverged(ArithmeticError):  # noqa: N818  (says what happened)
+    """Training produced a number that is not finite.
+
+    Attributes:
+        round: index of the first bad round, counted from 0.
+        seed: number of the first bad seed in that round.
+        hyperparameters: values of the hyperparameters of that run.
+    """
+
+    def __init__(self, round: int, seed: int, hyperparameters: dict[str, float]):
+        self.round = round
+        self.seed = seed
+        self.hyperparameters = hyperparameters
+        values = ", ".join(f"{k} = {v:g}" for k, v in hyperparameters.items())
+        super().__init__(f"training stopped being finite at round {round}, seed {seed} ({values})")
+
+    def __reduce__(self) -> tuple[type, tuple[Any, ...]]:
+        """Pickle by the arguments, because exceptions travel between processes."""
+        return type(self), (self.round, self.seed, self.hyperparameters)
+
+
+class Stopped(RuntimeError):  # noqa: N818  (says what happened)
+    """Training was asked to stop and stopped at a safe point.
+
+    Attributes:
+        done: rounds that the last snapshot holds.
+    """
+
+    def __init__(self, done: int):
+        self.done = done
+        super().__init__(f"training stopped after round {done}, a snapshot was taken")
+
+    def __reduce__(self) -> tuple[type, tuple[Any, ...]]:
+        """Pickle by the arguments."""
+        return type(self), (self.done,)
+
+
+class InvariantError(AssertionError):
+    """A clock result that no clock can have produced. The message names the first broken invariant."""
+
+    def __init__(self, invariant: str, where: str):
+        self.invariant, self.where = invariant, where
+        super().__init__(f"clock invariant broken: {invariant}, first at {where}")
+
+    def __reduce__(self) -> tuple[type, tuple[Any, ...]]:
+        """Pickle by the arguments."""
+        return type(self), (self.invariant, self.where)
+
+
+def whole(name: str, value: object, least: int = 1) -> int:
+    """Check that an argument is a whole number of at least `least`, and return it as an int."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+        raise InputError(f"{name}: got {value!r}, a whole number of at least {least} is allowed.")
+    return int(value)
+
+
+def positive(name: str, value: float, above: float = 0.0) -> float:
+    """Check that an argument is a finite number above a limit, and return it as a float."""
+    if not (math.isfinite(value) and value > above):
+        raise InputError(f"{name}: got {value!r}, finite numbers above {above:g} are allowed.")
+    return float(value)
+
+
+def choice(name: str, value: object, allowed: Iterable[str]) -> None:
+    """Check that an argument is one of a few words."""
+    if value not in (allowed := tuple(allowed)):
+        raise InputError(f"{name}: got {value!r}, allowed are {', '.join(allowed)}.")
+
+
+def discount_factor(value: float) -> float:
+    """Check a discount gamma, and return it as a float."""
+    if not 0 < value <= 1:
+        raise InputError(f"discount: got {value!r}, numbers in (0, 1] are allowed.")
+    return float(value)
+
+
+def in_range(
+    name: str, value: ArrayLike, *, above: bool = False, below: float = math.inf
+) -> Float64[np.ndarray, "..."]:
+    """Check that an argument holds finite numbers, and return them in float64.
+
+    Args:
+        name: of the argument, for the message.
+        value: one number or an array.
+        above: the numbers must be above 0; otherwise at least 0.
+        below: the numbers must be below this.
+
+    Raises:
+        InputError: the first number that is out of range.
+    """
+    allowed = f"finite numbers {'above' if above else 'of at least'} 0"
+    if below < math.inf:
+        allowed += f" and below {below:g}"
+    try:
+        number = np.asarray(value, np.float64)
+    except (TypeError, ValueError):
+        raise InputError(f"{name}: got {value!r}, {allowed} are allowed.") from None
+    good = np.isfinite(number) & ((number > 0) if above else (number >= 0)) & (number < below)
+    if not good.all():
+        raise InputError(f"{name}: got {number[~good][0]:g}, {allowed} are allowed.")
+    return number
