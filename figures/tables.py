@@ -1,13 +1,13 @@
-"""Tables 1 and 2: what theory says of every method, with seconds under three profiles."""
+"""Tables 1 and 2: the bound of every method as a formula, and in seconds under three profiles."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from figures.common import Drawn, Results
-from jaxnigt.bounds.expressions import LOWER, MEANINGS, SYMBOLS
-from jaxnigt.bounds.report import Row, Setting, settings, slowest_link
-from jaxnigt.bounds.result import Bound
+from jaxnigt.bounds import Bound
+from jaxnigt.bounds.question import slowest_link
+from jaxnigt.bounds.tables import LOWER, Row, Setting, definitions, latex, settings
 from jaxnigt.constants import Constants
 from jaxnigt.figures import STYLE
 from jaxnigt.profiles import Profile
@@ -24,14 +24,22 @@ PROFILES = {
     r"$h_i = \kappa_i = \sqrt{i}$": (0.5, 1.0),
     r"$h_i = \sqrt{i}$, $\kappa_i = \sqrt{i} d^{1/4}$": (0.5, DIMENSION**0.25),
 }
-"""By their headings, the exponent of h_i and what multiplies i^(1/2) in kappa_i."""
+"""For each heading the exponent of i in h_i, and the factor of i^(1/2) in kappa_i."""
+
+MEANINGS = {
+    "h_m": "the time of a gradient of the $m$-th fastest worker",
+    "H_m": "the harmonic mean of the $m$ smallest of these times",
+    r"\bar{h}": "the mean of all $n$",
+    r"\kappa": "the time of one communication",
+}
+"""The symbols of the tables that are neither constants of the problem nor abbreviations."""
 
 _WORDS = {
     "E||grad J||": r"$E \Vert \nabla J \Vert$",
     "L_g": "$L_g$",
     " of arXiv 2509.24305": "",
 }
-"""Written in another way in tables."""
+"""Words in labels and sources that the tables write in another way."""
 
 _STARS = {"md": r"\*", "tex": "$^*$"}
 
@@ -55,16 +63,16 @@ def header() -> list[str]:
 
 
 def cells(row: Row, star: str) -> list[str]:
-    """A row of a table, `star` behind sources that are not rows of the paper."""
-    order = row.order
+    """The cells of a row. A star stands behind sources that are not rows of the paper."""
+    computation, communication = row.latex()
     return [
         STYLE[row.label][2] if row.label in STYLE else _written(row.label),
-        f"${order.computation}$",
-        f"${order.communication}$",
+        f"${computation}$",
+        f"${communication}$",
         *(_seconds(row.bound, p) for p in range(len(PROFILES))),
         _dominating(row.bound),
         row.allreduce,
-        _written(order.source) + f" {star}" * order.marked,
+        _written(row.source) + f" {star}" * row.marked,
     ]
 
 
@@ -80,28 +88,28 @@ def _seconds(bound: Bound, profile: int) -> str:
 
 
 def _dominating(bound: Bound) -> str:
-    """The largest term under each profile, or one word where it is the same for all."""
+    """The largest term under each profile, or one word if it is the same for all."""
     regimes = [str(regime) for regime in bound.regime[:, 0]]
     return ", ".join(regimes[:1] if len(set(regimes)) == 1 else regimes)
 
 
 def notes(star: str) -> list[str]:
-    """What both tables need to be understood, in words that Markdown and LaTeX share."""
+    """Paragraphs that explain both tables, in words that Markdown and LaTeX share."""
     links = ", ".join(f"{x:.4g}" for x in slowest_link(profiles()))
     names = "; ".join(f"${symbol}$ is {meaning}" for symbol, meaning in MEANINGS.items())
-    short = ", ".join(f"${symbol} = {expression}$" for symbol, expression in SYMBOLS.items())
+    short = ", ".join(f"${letter} = {latex(x)}$" for letter, x in definitions().items())
     return [
         rf"Seconds to $E \Vert \nabla J \Vert \leq \varepsilon$ for $\varepsilon = {EPSILON:g}$, "
         rf"$n = {N}$ and $L_g = L_h = \sigma = \Delta = 1$, with the $h_i$ and $\kappa_i$ of worker $i$ "
         rf"in the heading and $\kappa$ that of the slowest link, {links} s; $d$ is {DIMENSION:,}, the "
-        "number of parameters of the policy for Humanoid. They are computation + communication, "
-        "rounded, in the order form: leading constants are 1 and logarithms left out, so they compare "
-        "but do not hold.",
-        f"Here {names}; {short}. Where $m$ is free, it is the one of the least sum of computation and "
+        "number of parameters of the policy for Humanoid. The seconds are computation + communication, "
+        "rounded, in the order form: leading constants are 1 and logarithms are left out, so they can "
+        "be compared but do not hold.",
+        f"Here {names}; {short}. Where $m$ is free, it minimises the sum of computation and "
         "communication. The dominating term is given once, or for each heading in turn.",
         "Methods that need workers to share one problem are not in Table 2. AFedPG: each gradient is "
         r"counted as a message, where the paper says at least $\kappa \varepsilon^{-3}$. $L_g$ alone: "
-        "for problems whose Hessian need not be Lipschitz, which is what PG is up against.",
+        "for problems whose Hessian need not be Lipschitz, which PG faces.",
         f"Theorems and tables without a number are those of arXiv 2509.24305. {star} derived or from "
         "another paper, not known as a row of its tables.",
     ]
@@ -118,18 +126,18 @@ def markdown() -> str:
     return "\n\n".join([*parts, *notes(star)])
 
 
-def latex() -> str:
-    """Both tables as floats, the notes below the second."""
+def floats() -> str:
+    """Both tables as LaTeX floats, with the notes below the second."""
     above, below = tables()
     ends = ("", "\\par\\medskip\\raggedright\\footnotesize\n" + "\n\n".join(notes(_STARS["tex"])) + "\n")
-    floats = (_float(setting, end) for setting, end in zip((above, below), ends, strict=True))
-    return "% Needs \\usepackage{graphicx} for \\resizebox.\n" + "\n".join(floats)
+    each = (_float(setting, end) for setting, end in zip((above, below), ends, strict=True))
+    return "% Needs \\usepackage{graphicx} for \\resizebox.\n" + "\n".join(each)
 
 
 def _float(setting: Setting, end: str) -> str:
     lines = ["\\hline", _line(header()), "\\hline"]
     for row in setting.rows:
-        lines += ["\\hline"] * (row.label == LOWER[0]) + [_line(cells(row, _STARS["tex"]))]
+        lines += ["\\hline"] * (row.label == next(iter(LOWER))) + [_line(cells(row, _STARS["tex"]))]
     rows = "\n".join([*lines, "\\hline"])
     return (
         "\\begin{table}\n\\centering\n\\renewcommand{\\arraystretch}{1.6}\n"
@@ -144,5 +152,5 @@ def _line(columns: list[str]) -> str:
 
 
 def draw(results: Results) -> Drawn:
-    """The tables; no results are read."""
-    return Drawn(None, markdown(), {"tex": latex()})
+    """Both tables. They need no results."""
+    return Drawn(None, markdown(), {"tex": floats()})

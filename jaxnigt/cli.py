@@ -199,7 +199,7 @@ def bounds(
     form: Annotated[str, typer.Option(help="order (constants 1) or certified (valid ones).")] = "order",
 ) -> None:
     """Print what theory says of every method's time for a profile, and what no method can beat."""
-    from jaxnigt.bounds.report import show
+    from jaxnigt.bounds.tables import show
     from jaxnigt.constants import Constants
     from jaxnigt.profiles.parsing import parse
 

@@ -1,4 +1,4 @@
-"""What theory needs to know of a problem: smoothness, noise, and how far there is to go."""
+"""The constants of a problem that theory uses: smoothness, noise, and the distance to the optimum."""
 
 from __future__ import annotations
 
@@ -10,14 +10,12 @@ import numpy as np
 from jaxtyping import Float64
 from numpy.typing import ArrayLike
 
-from jaxnigt.checks import InputError, in_range
+from jaxnigt.checks import InputError, choice, in_range
 
 Number = Float64[np.ndarray, "..."]
 
 Real = Number | float
-"""A number on its way: NumPy's arithmetic turns arrays of no axes into scalars."""
-
-HESSIANS = ("derived", "literature")
+"""A result of arithmetic on Numbers: NumPy turns arrays without axes into scalars."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -27,12 +25,11 @@ class Constants:
     Args:
         L_g: Lipschitz constant of the gradient of J, above 0.
         L_h: Lipschitz constant of the Hessian of J, at least 0.
-        sigma: standard deviation of one stochastic gradient, E||g - grad J_H||^2 <= sigma^2; where
-            workers differ, of each one's.
+        sigma: standard deviation of one stochastic gradient, E||g - grad J_H||^2 <= sigma^2, for every
+            worker if they differ.
         delta: J* - J(theta_0), above 0.
         gamma: discount, in [0, 1).
-        D_g: truncation of the gradient at H = 0, see `truncation_gradient`; 0 where J itself is
-            sampled.
+        D_g: truncation of the gradient at H = 0, see `truncation_gradient`; 0 if nothing is truncated.
         D_h: truncation of the Hessian at H = 0, see `truncation_hessian`.
 
     Raises:
@@ -105,21 +102,25 @@ class Constants:
         delta: ArrayLike | None = None,
         hessian: str = "derived",
     ) -> Constants:
-        """Worst-case constants of the discounted return of a policy, all of them derived.
+        """Worst-case constants of the discounted return of a policy (derived).
 
-        L_g = R_max (M_g^2 + M_h) / (1-gamma)^2 and sigma^2 = M_g^2 R_max^2 / (1-gamma)^3 agree with the
-        literature (Yuan, Gower, Lazaric 2022; arXiv 2302.01734). The constants of arXiv 2509.24305
-        itself may differ. They hold for every decision problem and are loose for most.
+        They hold for every decision problem and are loose for most. L_g = R_max (M_g^2 + M_h) /
+        (1-gamma)^2 and sigma^2 = M_g^2 R_max^2 / (1-gamma)^3 agree with the literature (Yuan, Gower,
+        Lazaric 2022; arXiv 2302.01734). The constants of arXiv 2509.24305 itself may differ.
 
         Args:
             policy: bounds on the policy's score and its derivatives.
             R_max: bound on |r|, above 0.
             gamma: discount, in [0, 1).
             delta: J* - J(theta_0); 2 R_max / (1-gamma) by default, which no problem exceeds.
-            hessian: "derived" or "literature", which L_h; see `hessian_lipschitz`.
+            hessian: "derived" or "literature", the form of L_h, see `hessian_lipschitz`.
 
         Raises:
             InputError: a number out of range, or an unknown form.
+
+        Example:
+            >>> float(Constants.from_policy(PolicyConstants(1.0, 1.0, 1.0), R_max=1.0, gamma=0.5).L_g)
+            8.0
         """
         R, gamma = in_range("R_max", R_max, above=True), in_range("gamma", gamma, below=1.0)
         left = 1 - gamma
@@ -152,9 +153,9 @@ class PolicyConstants(NamedTuple):
 def softmax_policy(scale: float = 1.0) -> PolicyConstants:
     """Bounds for a softmax over logits that are linear in the parameters (derived).
 
-    They hold for any number of actions and are attained by two: the score is a unit vector minus a
-    distribution, the Hessian a covariance of numbers at most sqrt(2) apart, its derivative a third
-    central moment of such numbers.
+    They hold for any number of actions, and two actions attain them. The score is a unit vector minus a
+    distribution. The Hessian is a covariance of numbers that are at most sqrt(2) apart, and its
+    derivative is a third central moment of such numbers.
 
     Args:
         scale: norm of the map from parameters to the logits of a state, 1 for a table of logits.
@@ -171,19 +172,18 @@ def softmax_policy(scale: float = 1.0) -> PolicyConstants:
 def hessian_lipschitz(
     policy: PolicyConstants, R_max: ArrayLike, gamma: ArrayLike, *, form: str = "derived"
 ) -> Number:
-    """L_h of the discounted return.
+    """The Lipschitz constant L_h of the Hessian of the discounted return.
 
     "derived": R_max [(1+gamma) M_g^3 / (1-gamma)^3 + 3 sqrt(1+gamma) M_g M_h / (1-gamma)^(5/2)
     + l_2 / (1-gamma)^2], from the third derivative of each expected reward.
 
-    "literature": the lemma of Zhang, Koppel, Zhu and Basar (2020) as it is quoted; its text has not
-    been checked.
+    "literature": the lemma of Zhang, Koppel, Zhu and Basar (2020) as others quote it. We have not
+    checked its text.
 
     Raises:
         InputError: a form that is neither.
     """
-    if form not in HESSIANS:
-        raise InputError(f"hessian: got {form!r}, allowed are {', '.join(HESSIANS)}.")
+    choice("hessian", form, ("derived", "literature"))
     M_g, M_h, l_2 = policy
     R, gamma = np.asarray(R_max, np.float64), np.asarray(gamma, np.float64)
     left = 1 - gamma

@@ -1,31 +1,21 @@
-"""Bounds on times, each with its source: what a method is sure to need, and what nobody can beat."""
+"""Bounds on times, each with its source: what a method is sure to reach, and what no method can beat."""
 
-from jaxnigt.bounds.certificate import certified_gradient_norm
 from jaxnigt.bounds.level_game import block_game, level_game, level_game_order
-from jaxnigt.bounds.lower_bounds import lower
-from jaxnigt.bounds.names import supports_allreduce
-from jaxnigt.bounds.parameters import prescribe
-from jaxnigt.bounds.result import Bound
+from jaxnigt.bounds.lower import lower
+from jaxnigt.bounds.prescribe import certified_gradient_norm, prescribe, supports_allreduce
+from jaxnigt.bounds.question import Bound
 from jaxnigt.bounds.round_time import (
     m_synchronous_total,
     malenia_round,
     rennala_round,
     rennala_round_literature,
 )
-from jaxnigt.bounds.upper_bounds import upper
+from jaxnigt.bounds.upper import upper
 
-__all__ = [
-    "Bound",
-    "block_game",
-    "certified_gradient_norm",
-    "level_game",
-    "level_game_order",
-    "lower",
-    "m_synchronous_total",
-    "malenia_round",
-    "prescribe",
-    "rennala_round",
-    "rennala_round_literature",
-    "supports_allreduce",
-    "upper",
-]
+__all__ = ["Bound", "block_game", "certified_gradient_norm", "level_game", "level_game_order", "lower"]
+__all__ += ["m_synchronous_total", "malenia_round", "prescribe", "rennala_round"]
+__all__ += ["rennala_round_literature", "supports_allreduce", "upper"]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

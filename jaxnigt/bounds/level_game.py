@@ -1,13 +1,13 @@
-"""The level game: the time that any zero-respecting method needs on the zero-chain, as a simulation.
+"""The level game: a simulated lower bound on the time that any method needs on the hard chain.
 
-A method respects zeros if it never moves a coordinate that was 0 in every gradient it has seen; all
-methods here do. Call level k known from when some worker holds a gradient whose coordinate k is not 0.
-A gradient that makes it known must have been started at a point with all levels below k, so not before
-level k - 1 was known to that worker, and each such gradient makes it known with probability p at most,
-whatever has happened before. Worker i completes its eta-th gradient since that moment eta h_i seconds
-after it at the earliest. So the time between levels is at least min_i h_i eta_i in distribution, with
-independent eta_i ~ Geometric(p), however a method divides its work, aggregates or cancels, and the sum
-over T levels bounds from below the time of every such method.
+It is about methods that respect zeros: they never move a coordinate that was 0 in all gradients that
+they have seen. All methods here do so. Level k is known once a worker holds a gradient with a coordinate
+k other than 0. Such a gradient starts at a point with all levels below k, so not before its worker knows
+level k - 1. It shows level k with probability p at most, whatever happened before. Worker i completes
+its eta-th gradient since then eta h_i seconds later at the earliest. Therefore the time between two
+levels is at least min_i h_i eta_i in distribution, with independent eta_i ~ Geometric(p), however a
+method divides its work, aggregates or cancels. The sum over T levels bounds the time of every such
+method from below.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from jaxnigt.checks import InputError, whole
 from jaxnigt.profiles import Profile
 
 _AT_ONCE = 2**18
-"""Numbers that profiles simulated together hold at most."""
+"""How many numbers the profiles that are simulated together may hold."""
 
 
 def level_game(
@@ -36,22 +36,21 @@ def level_game(
     draws: int = 1000,
     links: ArrayLike | None = None,
 ) -> Float64[np.ndarray, "*profiles draws"]:
-    """Seconds until level T is known to anyone, in many plays of the game.
+    """Seconds until level T is known to some worker, in many plays of the game.
 
-    Worker j knows level k at y_j^k = min_i (y_i^{k-1} + h_i eta_i^k + tau_ij), y_j^0 = 0. Without
-    communication times that is sum_k min_i h_i eta_i^k.
+    Worker j knows level k at y_j^k = min_i (y_i^{k-1} + h_i eta_i^k + tau_ij), with y_j^0 = 0. Without
+    communication times this is sum_k min_i h_i eta_i^k.
 
     Args:
         profile: fixed times of n workers; leading axes are profiles. A dead worker finds nothing.
-        probability: p in (0, 1], that a gradient makes the next level known, one or one a profile.
+        probability: p in (0, 1] that a gradient shows the next level, one number or one per profile.
         levels: T.
         key: a JAX key or an integer; consumed.
         draws: plays of every profile.
-        links: f[..., n, n], tau_ij seconds from worker i to worker j, the diagonal not used; inf where
-            they cannot talk. By default (kappa_i + kappa_j) / 2: kappa_i is a whole exchange with a
-            server, of which a worker that tells uses one half and one that is told the other. No
-            communication model of `jaxnigt.clock` is faster: a round there costs each contributor its
-            whole kappa_i.
+        links: f[..., n, n], tau_ij seconds from worker i to worker j, inf if they cannot talk; the
+            diagonal is not used. None means (kappa_i + kappa_j) / 2: kappa_i is a whole exchange with a
+            server, of which a sender uses one half and a receiver the other. No communication model of
+            `jaxnigt.clock` is faster, because each contributor to a round pays its whole kappa_i.
 
     Returns:
         f64[..., draws] with the profile's leading axes.
@@ -59,39 +58,54 @@ def level_game(
     Raises:
         InputError: a probability out of range, times that are not fixed, or shapes that do not fit.
 
+    Example:
+        >>> level_game(Profile([1.0, 2.0]), 1.0, 5, draws=3)
+        array([5., 5., 5.])
+
     References:
-        Tyurin and Richtarik, 2024, the proof of the lower bound of Fragile SGD; the argument for
-        E|grad J| and for the links of a server is derived.
+        Tyurin and Richtarik, 2024, the proof of the lower bound of Fragile SGD. The argument for
+        E||grad J|| and for the links of a server is derived.
     """
-    levels, draws = whole("levels", levels), whole("draws", draws)
-    h, comm = _times(profile)
+    levels, draws, (h, comm) = whole("levels", levels), whole("draws", draws), _times(profile)
     p = _probability(probability, profile.shape).reshape(-1)
-    tau = None if links is None else _links(links, profile).reshape(-1, profile.n, profile.n)
-    key = jax.random.key(key) if isinstance(key, int) else key
+    tau = None
+    if links is not None:
+        tau = _fit("links", np.asarray(links, np.float64), (*profile.shape, profile.n, profile.n))
+        if not (tau >= 0).all():
+            raise InputError("links: got a number below 0, at least 0 seconds are allowed.")
+        tau = tau.reshape(-1, profile.n, profile.n)
     with jax.enable_x64(True):
         size = max(1, _AT_ONCE // (draws * profile.n * (1 if tau is None else profile.n)))
-        found = _play(min(size, len(h)), draws, levels, h, comm, p, tau, key)
+        found = _play(min(size, len(h)), draws, levels, h, comm, p, tau, _key(key))
         return np.asarray(found).reshape(*profile.shape, draws)
 
 
 def level_game_order(
     profile: Profile, probability: ArrayLike, levels: ArrayLike
 ) -> Float64[np.ndarray, "*profiles"]:
-    """T min_m H_m (1 + 1 / (p m)) seconds: the order of the mean of `level_game` without communication.
+    """T min_m H_m (1 + 1 / (p m)) seconds, the order of the mean of `level_game` without communication.
 
-    H_m is the harmonic mean of the m least h_i. It is an upper bound on that mean (derived): the first
-    m workers have completed at least t sum_{i<=m} 1/h_i - m gradients by t, so that a level is still
-    unknown with probability (1 - p) to that power at most, or 1 before t = H_m. That integrates to
-    H_m (1 - 1 / (m ln(1 - p))).
-    In simulations the mean is no less than half of it (checked numerically, not proved).
+    H_m is the harmonic mean of the m smallest h_i. This is an upper bound on the mean: by time t the
+    first m workers have completed at least t sum_{i<=m} 1/h_i - m gradients, so a level is still unknown
+    with probability at most (1 - p) to that power, or 1 before t = H_m. The integral of that is
+    H_m (1 - 1 / (m ln(1 - p))). In simulations the mean is at least half of the order (not proved).
 
     Args:
         profile: fixed times of n workers; leading axes are profiles.
         probability: p in (0, 1].
         levels: T.
+
+    Raises:
+        InputError: a probability out of range, or times that are not fixed.
+
+    Example:
+        >>> level_game_order(Profile([1.0, 2.0, 2.0]), 0.25, 10)
+        array(35.)
+
+    References:
+        Derived.
     """
-    h, _ = _times(profile)
-    p = _probability(probability, profile.shape).reshape(-1)
+    h, p = _times(profile)[0], _probability(probability, profile.shape).reshape(-1)
     m = np.arange(1, profile.n + 1)
     per_level = ((m + 1 / p[:, None]) / np.cumsum(1 / np.sort(h, axis=-1), axis=-1)).min(axis=-1)
     return np.asarray(np.asarray(levels, np.float64) * per_level.reshape(profile.shape))
@@ -107,41 +121,46 @@ def block_game(
     key: int | Key[Array, ""] = 0,
     draws: int = 1000,
 ) -> Float64[np.ndarray, "*profiles draws"]:
-    """Seconds until workers that each climb a chain of their own have done a share of all (derived).
+    """Seconds until workers that each climb a chain of their own have finished a share of all chains.
 
-    Nobody can help another: worker i knows its T_i levels after h_i sum_{k <= T_i} eta_i^k seconds.
-    While the squared slopes of unfinished chains are more than 1 - needed of all, |grad J| > epsilon on
-    the instance of `jaxnigt.problems.chain_blocks`. Communication is not charged.
+    No worker can help another: worker i knows its T_i levels after h_i sum_{k <= T_i} eta_i^k seconds.
+    On the instance of `jaxnigt.problems.chain_blocks`, |grad J| > epsilon while the squared slopes of
+    unfinished chains are more than 1 - needed of all. Communication is not charged.
 
     Args:
         profile: fixed times of n workers; leading axes are profiles.
         probability: p_i in (0, 1], f[n].
         levels: T_i, i[n].
-        shares: what each chain counts for, f[n], such as the squares of `Chain.slopes`.
-        needed: the share that has to be done, in (0, 1].
+        shares: the weight of each chain, f[n], such as the squares of `Chain.slopes`.
+        needed: the share that has to be finished, in (0, 1].
         key: a JAX key or an integer; consumed.
         draws: plays of every profile.
 
     Returns:
-        f64[..., draws] with the profile's leading axes; inf where dead workers are needed.
+        f64[..., draws] with the profile's leading axes, inf where dead workers are needed.
 
     Raises:
         InputError: a number out of range, times that are not fixed, or shapes that do not fit.
+
+    Example:
+        >>> block_game(Profile([1.0, 2.0]), 1.0, [3, 4], [0.5, 0.5], draws=2)
+        array([8., 8.])
+
+    References:
+        Derived.
     """
     if not 0 < needed <= 1:
         raise InputError(f"needed: got {needed!r}, numbers in (0, 1] are allowed.")
-    h, _ = _times(profile)
-    p = _probability(probability, (profile.n,))
+    h, p = _times(profile)[0], _probability(probability, (profile.n,))
     lengths, weights = np.asarray(levels), np.asarray(shares, np.float64)
     if lengths.shape != (profile.n,) or weights.shape != (profile.n,):
         raise InputError(
-            f"levels: got {lengths.shape} and shares {weights.shape}, one a worker is allowed."
+            f"levels: got {lengths.shape} and shares {weights.shape}, one per worker is allowed."
         )
     if (lengths < 1).any() or not (weights >= 0).all() or not weights.sum() > 0:
-        raise InputError("levels: at least 1 a worker and shares that are not all 0 are allowed.")
-    key = jax.random.key(key) if isinstance(key, int) else key
+        raise InputError("levels: at least 1 per worker and shares that are not all 0 are allowed.")
     with jax.enable_x64(True):
-        tries = np.asarray(_tries(whole("draws", draws), p, lengths, key))
+        tries = np.asarray(_tries(whole("draws", draws), p, lengths, _key(key)))
     ends = h[:, None] * tries
     order = ends.argsort(axis=-1)
     done = weights[order].cumsum(axis=-1) >= needed * weights.sum() * (1 - 1e-12)
@@ -150,7 +169,7 @@ def block_game(
 
 
 def geometric(u: Float64[Array, "*s"], p: Float64[Array, "*s"]) -> Float64[Array, "*s"]:
-    """How many tries of probability p a success takes, by inverting u in [0, 1)."""
+    """How many tries a success of probability p takes, by inversion of u in [0, 1)."""
     return jnp.maximum(jnp.ceil(jnp.log1p(-u) / jnp.log1p(-p)), 1.0)
 
 
@@ -188,7 +207,7 @@ def _play(
 def _tries(
     draws: int, p: Float64[Array, " n"], levels: Int[Array, " n"], key: Key[Array, ""]
 ) -> Float64[Array, "draws n"]:
-    """Gradients that each worker needs for all its levels."""
+    """How many gradients each worker needs for all its levels."""
 
     def level(k: Int[Array, ""], total: Float64[Array, "draws n"]) -> Float64[Array, "draws n"]:
         u = jax.random.uniform(jax.random.fold_in(key, k), total.shape)
@@ -197,12 +216,16 @@ def _tries(
     return jax.lax.fori_loop(0, levels.max(), level, jnp.zeros((draws, len(p))))
 
 
+def _key(key: int | Key[Array, ""]) -> Key[Array, ""]:
+    return jax.random.key(key) if isinstance(key, int) else key
+
+
 def _times(profile: Profile) -> tuple[Float[np.ndarray, "P n"], Float[np.ndarray, "P n"]]:
-    """Computation and communication times, one row a profile."""
+    """Computation and communication times, one row per profile."""
     if not profile.fixed:
         raise InputError("profile: the level game is for fixed times, without noise and power.")
     h = profile.compute.reshape(-1, profile.n)
-    # What a dead worker has here is never used.
+    # The communication time of a dead worker is never used, but it must not be NaN.
     return h, np.where(np.isfinite(h), profile.comm.reshape(h.shape), 0.0)
 
 
@@ -210,18 +233,11 @@ def _probability(probability: ArrayLike, shape: tuple[int, ...]) -> Float[np.nda
     p = np.asarray(probability, np.float64)
     if not ((p > 0) & (p <= 1)).all():
         raise InputError(f"probability: got {probability!r}, numbers in (0, 1] are allowed.")
-    try:
-        return np.broadcast_to(p, shape)
-    except ValueError:
-        raise InputError(f"probability: shape {p.shape} does not broadcast to {shape}.") from None
+    return _fit("probability", p, shape)
 
 
-def _links(links: ArrayLike, profile: Profile) -> Float[np.ndarray, "..."]:
-    tau = np.asarray(links, np.float64)
-    shape = (*profile.shape, profile.n, profile.n)
-    if not (tau >= 0).all():
-        raise InputError("links: got a number below 0, at least 0 seconds are allowed.")
+def _fit(name: str, value: np.ndarray, shape: tuple[int, ...]) -> Float[np.ndarray, "..."]:
     try:
-        return np.broadcast_to(tau, shape)
+        return np.broadcast_to(value, shape)
     except ValueError:
-        raise InputError(f"links: shape {tau.shape} does not broadcast to {shape}.") from None
+        raise InputError(f"{name}: shape {value.shape} does not broadcast to {shape}.") from None

@@ -1,74 +1,83 @@
-"""A question to a bound: profiles, constants, accuracies and communication times, broadcast."""
+"""What every bound is made of: a question, a rule that collects gradients, and terms that add up."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import dataclasses
+import functools
+from collections.abc import Callable, Mapping
+from types import SimpleNamespace
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Float64, Int64
 from numpy.typing import ArrayLike
 
-from jaxnigt.bounds.result import product
 from jaxnigt.checks import InputError, in_range
 from jaxnigt.constants import Constants
 from jaxnigt.profiles import Profile
 
+FORMS = ("order", "certified")
+COMMUNICATION = "communication"
+"""The name of the term that counts as communication. All other terms are computation."""
+
 Column = Float64[np.ndarray, "... 1"]
-"""One number a question, ready to broadcast against an axis of workers."""
+"""One number per question, with a last axis that broadcasts against workers."""
+
+Value = Any
+"""A NumPy array, or a SymPy expression where `jaxnigt.bounds.tables` turns a formula into LaTeX."""
 
 
-class Question(NamedTuple):
-    """What a bound is asked, with an axis of workers last.
+class Question(SimpleNamespace):
+    """Everything that a bound depends on, broadcast together: arrays, or SymPy symbols.
 
     Attributes:
-        h: f64[..., n], seconds of a gradient, the fastest worker first.
-        epsilon: f64[..., 1], the accuracy, of the shape of the whole batch.
+        h: f64[..., n], h_m, seconds per gradient, the fastest first; h_n, f64[..., 1], is the last.
+        mean: f64[..., 1], the mean of h.
+        pooled: f64[..., n], H_m / m, seconds per gradient of the m fastest workers together; H_m is the
+            harmonic mean of the m smallest h; pooled_n, f64[..., 1], is the last.
+        m: i64[n], 1 to n, how many of the fastest workers a method may count on; n, i64[1], is the last.
+        epsilon: f64[..., 1], accuracies, with the shape of the whole batch.
         kappa: f64[..., 1], seconds of one communication.
-        constants: of the problem, each f64[..., 1].
+        constants: of the problem, each f64[..., 1], and each an attribute of its own.
+        A, B, s, D, X, Y: f64[..., 1], the abbreviations of `SHORT`.
     """
 
-    h: Float64[np.ndarray, "... n"]
-    epsilon: Column
-    kappa: Column
-    constants: Constants
 
-    @property
-    def n(self) -> int:
-        """Number of workers."""
-        return self.h.shape[-1]
+SHORT: dict[str, Callable[[Any], Value]] = {
+    "A": lambda q: q.L_g * q.delta / q.epsilon**2,
+    "B": lambda q: q.L_h ** (1 / 2) * q.delta / q.epsilon ** (3 / 2),
+    "s": lambda q: q.sigma**2 / q.epsilon**2,
+    "D": lambda q: q.n ** (4 / 3) * q.L_g * q.delta * q.sigma ** (1 / 3) / q.epsilon ** (7 / 3),
+    "X": lambda q: minimum(q.A, q.A ** (3 / 7) * q.B ** (4 / 7)),
+    "Y": lambda q: minimum(q.A, (q.A * q.B) ** (1 / 2)),
+}
+"""The quantities that order forms are written in.
 
-    @property
-    def smoothness(self) -> Column:
-        """L_g delta / epsilon^2, rounds in the order of what a smooth problem needs without noise."""
-        return self.constants.L_g * self.constants.delta / self.epsilon**2
-
-    @property
-    def hessian(self) -> Column:
-        """sqrt(L_h) delta / epsilon^(3/2), likewise for the Hessian."""
-        return np.sqrt(self.constants.L_h) * self.constants.delta / self.epsilon**1.5
-
-    @property
-    def variance(self) -> Column:
-        """sigma^2 / epsilon^2, gradients whose mean is as exact as epsilon."""
-        return self.constants.sigma**2 / self.epsilon**2
+A and B are the rounds that a smooth problem and one with a Lipschitz Hessian need without noise, in
+order. s is the number of gradients whose mean has a standard deviation of epsilon. D is the rounds of
+AFedPG. X is the rounds of the deterministic hard instance, and Y is what arXiv 2606.05438 claims in its
+place.
+"""
 
 
-class Speeds(NamedTuple):
-    """How fast a collection rule works, for each m that it may count on.
+def minimum(x: Value, y: Value) -> Value:
+    """The smaller of two arrays entry by entry, or SymPy's Min of two expressions."""
+    if isinstance(x, np.ndarray):
+        return np.minimum(x, y)
+    import sympy
 
-    Attributes:
-        whole: f64[..., c], seconds that a round of no noise takes in order.
-        share: f64[..., c], seconds that each further gradient of a round takes.
-        m: i64[c], workers counted on.
-    """
-
-    whole: Float64[np.ndarray, "... c"]
-    share: Float64[np.ndarray, "... c"]
-    m: np.ndarray
+    return sympy.Min(x, y)
 
 
-def ask(profile: Profile, constants: Constants, epsilon: ArrayLike, kappa: ArrayLike) -> Question:
-    """Check and broadcast a question.
+def slowest_link(profile: Profile) -> Float64[np.ndarray, "*profiles"]:
+    """The largest kappa_i among the live workers of each profile, in seconds."""
+    return np.asarray(np.where(np.isfinite(profile.compute), profile.comm, 0.0).max(axis=-1))
+
+
+def ask(
+    profile: Profile, constants: Constants, epsilon: ArrayLike, kappa: ArrayLike | None = None
+) -> Question:
+    """Check the arguments of a bound and broadcast them. If kappa is None, `slowest_link` stands in.
 
     Raises:
         InputError: random or varying times, a number out of range, or shapes that do not broadcast.
@@ -77,6 +86,7 @@ def ask(profile: Profile, constants: Constants, epsilon: ArrayLike, kappa: Array
         raise InputError(
             "profile: bounds are for fixed times, which profile.replace(noise=None, power=None) has."
         )
+    kappa = slowest_link(profile) if kappa is None else kappa
     eps, wait = in_range("epsilon", epsilon, above=True), in_range("kappa", kappa)
     try:
         shape = np.broadcast_shapes(profile.shape, constants.shape, eps.shape, wait.shape)
@@ -85,42 +95,242 @@ def ask(profile: Profile, constants: Constants, epsilon: ArrayLike, kappa: Array
             f"epsilon: shapes {profile.shape} of profiles, {constants.shape} of constants, {eps.shape} "
             f"of epsilon and {wait.shape} of kappa do not broadcast together."
         ) from None
-    c = constants
-    each = (c.L_g, c.L_h, c.sigma, c.delta, c.gamma, c.D_g, c.D_h)
-    columns = Constants(*(x[..., None] for x in each))
-    # The whole shape in one place gives it to every term that is made from it.
-    eps = np.broadcast_to(eps, shape)[..., None]
-    return Question(np.sort(profile.compute, axis=-1), eps, wait[..., None], columns)
+    h, m = np.sort(profile.compute, axis=-1), np.arange(1, profile.n + 1)
+    columns = {f.name: getattr(constants, f.name)[..., None] for f in dataclasses.fields(constants)}
+    with np.errstate(all="ignore"):
+        # A dead worker has h = inf and adds no speed.
+        times = {"h": h, "m": m, "pooled": 1 / np.cumsum(1 / h, axis=-1)}
+        times |= {"h_n": h[..., -1:], "n": m[-1:], "pooled_n": times["pooled"][..., -1:]}
+        times["mean"] = h.mean(axis=-1, keepdims=True)
+        q = Question(
+            **columns,
+            **times,
+            constants=Constants(**columns),
+            # Every term contains epsilon, so every term gets the shape of the whole batch from it.
+            epsilon=np.broadcast_to(eps, shape)[..., None],
+            kappa=wait[..., None],
+        )
+        for letter, formula in SHORT.items():
+            setattr(q, letter, formula(q))
+    return q
 
 
-def speeds(rule: str, h: Float64[np.ndarray, "... n"]) -> Speeds:
-    """How fast a rule works with workers of these times, the fastest first.
+class Speeds(NamedTuple):
+    """How fast a rule collects gradients, for each number of workers that it may count on.
 
-    Rennala counts on any m: whole is the harmonic mean of the m fastest, share that over m. Malenia
-    waits for the slowest and shares by the mean; synchronous rules wait for worker m.
+    Attributes:
+        whole: f64[..., c], seconds of a round without noise, in order.
+        share: f64[..., c], seconds that each further gradient of a round takes.
+        m: i64[c], the candidates for m.
     """
-    n = h.shape[-1]
-    m = np.arange(1, n + 1)
-    if rule == "rennala":
-        share = 1 / np.cumsum(1 / h, axis=-1)
-        return Speeds(m * share, share, m)
-    if rule == "m_synchronous":
-        return Speeds(h, h / m, m)
-    slowest, all_of_them = h[..., -1:], np.array([n])
-    if rule == "asynchronous":
-        share = 1 / np.sum(1 / h, axis=-1, keepdims=True)
-        return Speeds(n * share, share, all_of_them)
-    mean = h.mean(axis=-1, keepdims=True) if rule == "malenia" else slowest
-    return Speeds(slowest, mean / n, all_of_them)
+
+    whole: Value
+    share: Value
+    m: Value
 
 
-def round_seconds(rule: str, at: Speeds, batch: np.ndarray) -> np.ndarray:
-    """Seconds in which a round of a batch is collected at the latest, for each m; f64[..., c].
+class Collection:
+    """A rule by which methods collect the gradients of one update. Each subclass is one rule.
 
-    The formulas of `jaxnigt.bounds.round_time` before m is chosen. Synchronous rules take exactly this.
+    Attributes:
+        allreduce: whether one sum over all workers makes the aggregate.
+        heterogeneous: whether aggregates stay unbiased when workers have problems of their own.
+        apart: whether the rule is made for workers with problems of their own.
+        stale: whether gradients may be stale; then no bound with constants is known.
+        fixed: whether every round takes m gradients; then no batch can be prescribed.
+        free_start: whether the first round may have a batch of its own.
     """
-    if rule == "rennala":
+
+    allreduce: ClassVar[bool] = True
+    heterogeneous: ClassVar[bool] = False
+    apart: ClassVar[bool] = False
+    stale: ClassVar[bool] = False
+    fixed: ClassVar[bool] = False
+    free_start: ClassVar[bool] = True
+
+    def speeds(self, q: Question) -> Speeds:
+        """The speeds of the rule."""
+        raise NotImplementedError
+
+    def round_seconds(self, at: Speeds, batch: np.ndarray) -> np.ndarray:
+        """f64[..., c], seconds after which a round of a batch is certainly collected, for each m."""
+        return product(at.share, batch)
+
+    def batch(self, name: str, given: np.ndarray | None) -> np.ndarray | None:
+        """The batch M of the method `name`; None leaves it to be prescribed."""
+        if given is None and self.fixed:
+            raise InputError(f"batch: {name} needs to be given how many workers a round waits for.")
+        return given
+
+    def init_batch(self, batch: Value, needed: Value, given: np.ndarray | None) -> Value:
+        """The first batch M_init where at least `needed` gradients are required."""
+        return batch if not self.free_start else needed if given is None else given
+
+
+class MSynchronous(Collection):
+    """The first gradient of each of the m fastest workers."""
+
+    fixed = True
+    free_start = False
+
+    def speeds(self, q: Question) -> Speeds:
+        """A round waits for the m-th worker."""
+        return Speeds(q.h, q.h / q.m, q.m)
+
+
+class Synchronous(Collection):
+    """The same number of gradients from every worker, one in all rounds but the first."""
+
+    heterogeneous = True
+    fixed = True
+
+    def speeds(self, q: Question) -> Speeds:
+        """A round waits for the slowest worker."""
+        return Speeds(q.h_n, q.h_n / q.n, q.n)
+
+    def init_batch(self, batch: Value, needed: Value, given: np.ndarray | None) -> Value:
+        """The first batch is a multiple of the number of workers."""
+        if given is not None and (given % batch != 0).any():
+            raise InputError("init_batch: multiples of batch, the number of workers, are allowed.")
+        return batch * np.ceil(needed / batch) if given is None else given
+
+
+class Rennala(Collection):
+    """The first M gradients, whoever computes them."""
+
+    def speeds(self, q: Question) -> Speeds:
+        """The m fastest workers share the batch, for the best m."""
+        return Speeds(q.m * q.pooled, q.pooled, q.m)
+
+    def round_seconds(self, at: Speeds, batch: np.ndarray) -> np.ndarray:
+        """The formula of `rennala_round` for each m."""
         return at.whole + product(at.share, batch)
-    if rule == "malenia":
+
+
+class Malenia(Collection):
+    """Gradients until the harmonic mean of the workers' counts is M / n."""
+
+    heterogeneous = True
+    apart = True
+
+    def speeds(self, q: Question) -> Speeds:
+        """A round waits for the slowest worker, and the mean of h decides what a larger batch costs."""
+        return Speeds(q.h_n, q.mean / q.n, q.n)
+
+    def round_seconds(self, at: Speeds, batch: np.ndarray) -> np.ndarray:
+        """The formula of `malenia_round`."""
         return 2 * (at.whole + product(at.share, batch))
-    return product(at.share, batch)
+
+
+class Asynchronous(Collection):
+    """Every gradient on its own, as soon as it arrives."""
+
+    allreduce = False
+    stale = True
+    free_start = False
+
+    def speeds(self, q: Question) -> Speeds:
+        """All workers share the work, each at its own speed."""
+        return Speeds(q.n * q.pooled_n, q.pooled_n, q.n)
+
+    def batch(self, name: str, given: np.ndarray | None) -> np.ndarray:
+        """Every update has one gradient."""
+        if given is not None and (given != 1).any():
+            raise InputError(f"batch: {name} applies gradients one by one, 1 is allowed.")
+        return np.ones(())
+
+
+Pairs = dict[str, tuple[Value, Value]]
+"""The terms of an order form by their names: a factor in seconds, and how often it is paid."""
+
+
+class Order(NamedTuple):
+    """A row of the tables: a bound with leading constants 1 and without logarithms.
+
+    Attributes:
+        terms: (question, speeds) -> the terms, of numbers or of symbols.
+        source: the theorem or table, or "derived".
+        apart: the source where workers have problems of their own, if it is another one.
+    """
+
+    terms: Callable[..., Pairs]
+    source: str
+    apart: str = ""
+
+
+def pairs(q: Question, messages: Value, **terms: tuple[Value, Value]) -> Pairs:
+    """The terms of computation, and kappa times the number of messages."""
+    return {**terms, COMMUNICATION: (q.kappa, messages)}
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Bound:
+    """A bound on the time to E||grad J|| <= epsilon, for a batch of questions.
+
+    Attributes:
+        time: f64[...], seconds, computation + communication.
+        computation: f64[...], seconds.
+        communication: f64[...], seconds.
+        m: i64[...], how many of the fastest workers the bound counts on, the best m where it is free.
+        regime: the name of the largest term: "smoothness" is L_g delta / epsilon^2, "hessian" is
+            sqrt(L_h) delta / epsilon^(3/2), "start" the error of the first aggregate, "noise" the
+            variance, "staleness" AFedPG's delays, "chain" the deterministic hard instance. Others are
+            "communication", and "none" where the bound is 0.
+        source: the theorem with its arXiv id, or "derived".
+    """
+
+    time: Float64[np.ndarray, "*batch"]
+    computation: Float64[np.ndarray, "*batch"]
+    communication: Float64[np.ndarray, "*batch"]
+    m: Int64[np.ndarray, "*batch"]
+    regime: np.ndarray
+    source: str
+
+    def __repr__(self) -> str:
+        """Five lines with ranges over the batch, or one line if the batch is empty."""
+        lines = [f"Bound of shape {self.time.shape}, {self.source}"]
+        if self.time.size:
+            for name in ("time", "computation", "communication"):
+                lines.append(f"  {name:<14} {_range(getattr(self, name))} s")
+            names, counts = np.unique(self.regime, return_counts=True)
+            each = [f"{name} ({count})" for name, count in zip(names, counts, strict=True)]
+            words = names[0] if len(names) == 1 else ", ".join(each)
+            lines.append(f"  dominated by   {words}, m = {_range(self.m)}")
+        return "\n".join(lines)
+
+
+def _range(x: np.ndarray) -> str:
+    low, high = (f"{number:,.4g}" for number in (x.min(), x.max()))
+    return low if low == high else f"{low} to {high}"
+
+
+def product(factor: np.ndarray, count: np.ndarray) -> np.ndarray:
+    """A product that is 0 where a factor is 0, even if the other one is infinite."""
+    out = np.zeros(np.broadcast_shapes(np.shape(factor), np.shape(count)))
+    return np.multiply(factor, count, out=out, where=(factor != 0) & (count != 0))
+
+
+def products(terms: Pairs) -> dict[str, np.ndarray]:
+    """Seconds f64[..., c] of each term."""
+    return {name: product(*pair) for name, pair in terms.items()}
+
+
+def smallest(terms: Mapping[str, np.ndarray], m: np.ndarray, source: str) -> Bound:
+    """The sum of terms, f64[..., c] seconds, for the candidate of m, i64[c], at which it is smallest."""
+    each = np.broadcast_arrays(*terms.values())
+    best = functools.reduce(np.add, each).argmin(axis=-1)
+    parts = np.stack([np.take_along_axis(x, best[..., None], axis=-1)[..., 0] for x in each])
+    names = [*terms, "none"]
+    communication = parts[names.index(COMMUNICATION)]
+    computation = parts[[name != COMMUNICATION for name in terms]].sum(axis=0)
+    time = computation + communication
+    largest = np.where(time == 0, len(terms), parts.argmax(axis=0))
+    arrays = (np.asarray(x) for x in (time, computation, communication, m[best]))
+    return Bound(*arrays, regime=np.asarray(np.array(names)[largest]), source=source)
+
+
+def where(condition: np.ndarray, yes: Bound, no: Bound) -> Bound:
+    """One bound where a condition holds and the other elsewhere, with the source of the second."""
+    fields = ("time", "computation", "communication", "m", "regime")
+    chosen = {f: np.asarray(np.where(condition, getattr(yes, f), getattr(no, f))) for f in fields}
+    return Bound(**chosen, source=no.source)

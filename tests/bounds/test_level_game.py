@@ -9,7 +9,6 @@ from scipy import stats
 
 import jaxnigt as jn
 from jaxnigt.bounds.level_game import block_game, level_game, level_game_order
-from jaxnigt.problems.hard_heterogeneous import chain_blocks
 
 N = 8
 SPEEDS = {
@@ -170,7 +169,7 @@ def test_no_communication_model_of_the_clock_beats_the_game(model):
 
 
 def test_blocks_are_climbed_alone():
-    problem = chain_blocks()
+    problem = jn.problems.chain_blocks()
     h = np.array([1.0, 2.0, 4.0, 8.0])
     profile = jn.Profile(np.stack([h, 2 * h, np.where(h == 8.0, np.inf, h)]))
     arguments = (problem.probability, problem.levels, problem.slopes**2)

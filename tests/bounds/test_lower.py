@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 
 import jaxnigt as jn
-from jaxnigt.bounds import hard, lower, upper
-from jaxnigt.bounds.names import KINDS
+from jaxnigt.bounds import lower, upper
+from jaxnigt.bounds.lower import attempts, chain_length, quadratic_length
+from jaxnigt.bounds.prescribe import KINDS, PG
 from jaxnigt.bounds.question import ask
 from jaxnigt.constants import Constants
 from tests.bounds.instances import constants, powers, profiles, slope
@@ -50,8 +51,8 @@ def test_first_order_bounds_are_what_rennala_and_malenia_pg_attain():
 
 def test_the_chain_by_hand():
     q = ask(jn.Profile(H), CHAIN, 1.0, 0.0)
-    assert hard.chain_length(q, "hessian") == 20
-    assert hard.attempts(q) == pytest.approx(100)
+    assert chain_length(q, curved=True) == 20
+    assert attempts(q) == pytest.approx(100)
     profile = jn.Profile(H)
     found = lower("rennala_nigt", profile, CHAIN, 1.0, kappa=3.0, form="certified")
     np.testing.assert_allclose([found.computation, found.communication], [2 * 103 / 1.75, 60])
@@ -61,10 +62,10 @@ def test_the_chain_by_hand():
     groups = [4.0 * 100 / 9, 100 * 4 / 9 / 0.75, 100 / 1.75]
     np.testing.assert_allclose(found.computation, max(2 * max(groups), 2 * 103 / 1.75))
     # Without the Hessian's constant nothing changes at this scale, with a smaller one T does.
-    assert hard.chain_length(q, "gradient") == 20
+    assert chain_length(q, curved=False) == 20
     smoother = ask(profile, Constants(304.0, 4140.0 / 4, 460.0, 480_000.0), 1.0, 0.0)
-    assert hard.chain_length(smoother, "hessian") == 10_000
-    assert hard.chain_length(smoother, "gradient") == 20_000
+    assert chain_length(smoother, curved=True) == 10_000
+    assert chain_length(smoother, curved=False) == 20_000
 
 
 def test_the_deterministic_instance_by_hand():
@@ -74,14 +75,22 @@ def test_the_deterministic_instance_by_hand():
     s = 314.1 * 2 * mu / 10
     T = np.floor((50 / (2 * s**2) - mu**0.5 / 2) / (7.35 * mu))
     assert T > 100
-    assert hard.second_length(ask(jn.Profile(H), c, e, 0.0)) == T
+    assert quadratic_length(ask(jn.Profile(H), c, e, 0.0)) == T
     found = lower("rennala_nigt", jn.Profile(H), c, e, kappa=0.5, form="certified")
     assert (found.computation, found.communication, found.regime) == (T, T / 2, "chain")
     assert lower("malenia_nigt", jn.Profile(H), c, e, form="certified").time == 4 * T
     # Its constant for small epsilon, and nothing where mu would be above 1.
     tiny = ask(jn.Profile(H), UNIT, 1e-12, 0.0)
-    assert hard.second_length(tiny)[0] * 1e-12 ** (12 / 7) == pytest.approx(2.615e-4, rel=1e-3)
-    assert hard.second_length(ask(jn.Profile(H), UNIT, 0.01, 0.0)) == 0
+    assert quadratic_length(tiny)[0] * 1e-12 ** (12 / 7) == pytest.approx(2.615e-4, rel=1e-3)
+    assert quadratic_length(ask(jn.Profile(H), UNIT, 0.01, 0.0)) == 0
+
+
+def test_the_chain_is_that_of_the_problem():
+    for epsilon, L_h in ((0.7, 2070.0), (0.2, 50.0), (0.3, 1e5)):
+        problem = jn.problems.chain(delta=900.0, L_g=120.0, L_h=L_h, sigma=70.0, epsilon=epsilon)
+        q = ask(jn.profiles.equal(2), problem.constants, epsilon)
+        assert chain_length(q, curved=True) == problem.levels
+        np.testing.assert_allclose(1 / attempts(q)[..., 0], problem.probability[0])
 
 
 def geometric(rng, p, shape):
@@ -145,7 +154,7 @@ def test_groups_come_within_a_logarithm_of_the_mean():
 @pytest.mark.parametrize("form", ["order", "certified"])
 @pytest.mark.parametrize("name", [name for name in KINDS if name != "afedpg"])
 def test_nothing_beats_the_lower_bound(name, form, heterogeneous):
-    if heterogeneous and not KINDS[name].heterogeneous:
+    if heterogeneous and not KINDS[name].collection.heterogeneous:
         return
     rng = np.random.default_rng(9)
     c, epsilon, kappa = constants(rng, COUNT), powers(rng, -8, -1, COUNT), powers(rng, -3, 6, COUNT)
@@ -153,7 +162,7 @@ def test_nothing_beats_the_lower_bound(name, form, heterogeneous):
     above = upper(name, profile, c, epsilon, kappa=kappa, form=form)
     options = [{}, {"protocol": "any"}]
     options += [{"power": "7/4"}] if form == "order" else []
-    options += [{"smooth": "gradient"}] if KINDS[name].update == "pg" else []
+    options += [{"smooth": "gradient"}] if isinstance(KINDS[name].update, PG) else []
     for option in options:
         below = lower(
             name, profile, c, epsilon, kappa=kappa, form=form, heterogeneous=heterogeneous, **option

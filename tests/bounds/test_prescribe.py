@@ -3,7 +3,7 @@ import pytest
 
 import jaxnigt as jn
 from jaxnigt.bounds import certified_gradient_norm, prescribe
-from jaxnigt.bounds.names import KINDS
+from jaxnigt.bounds.prescribe import KINDS, NIGT
 from jaxnigt.constants import Constants
 from tests.bounds.instances import constants, powers
 
@@ -46,7 +46,7 @@ def test_prescribed_parameters_certify_epsilon(name, truncated):
     rng = np.random.default_rng(1)
     c, epsilon = constants(rng, COUNT, truncated), powers(rng, -4, 1, COUNT)
     p = prescribe(name, c, epsilon, **given_batch(name, rng))
-    by_hand = (nigt_norm if KINDS[name].update == "nigt" else pg_norm)(c, p)
+    by_hand = (nigt_norm if isinstance(KINDS[name].update, NIGT) else pg_norm)(c, p)
     assert (by_hand <= epsilon * (1 + 1e-12)).all()
     # They ask for no more than they need, within a constant.
     assert np.median(by_hand / epsilon) > 0.3

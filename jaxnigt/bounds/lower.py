@@ -1,0 +1,269 @@
+"""Lower bounds: how much time every method of a kind needs at least, on the worst problem."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+from collections.abc import Callable
+
+import numpy as np
+from jaxtyping import Bool, Float64
+from numpy.typing import ArrayLike
+
+import jaxnigt.constants as known
+from jaxnigt.bounds import question as base
+from jaxnigt.bounds.prescribe import kind
+from jaxnigt.bounds.question import Bound, Column, Order, Question, Value, minimum, product, smallest
+from jaxnigt.checks import InputError, choice
+from jaxnigt.profiles import Profile
+
+
+def lower(
+    name: str,
+    profile: Profile,
+    constants: known.Constants,
+    epsilon: ArrayLike,
+    *,
+    kappa: ArrayLike | None = None,
+    form: str = "order",
+    power: str = "12/7",
+    smooth: str = "hessian",
+    protocol: str = "rounds",
+    heterogeneous: bool | None = None,
+) -> Bound:
+    """Lower bound on the time in which any method of a kind reaches E||grad J|| <= epsilon.
+
+    The bound is about the worst problem with these constants, and about all methods that only move along
+    gradients they have seen. With A, B, s and H_m as in `upper`, form "order" is
+
+        homogeneous      kappa X + min_m H_m (X + s min(A, B) / m)
+        heterogeneous    kappa X + h_n X + mean(h) s min(A, B) / n
+
+    where X = min(A, A^(3/7) B^(4/7)), and A^(3/7) B^(4/7) = L_g^(3/7) L_h^(2/7) delta / epsilon^(12/7).
+    Power "7/4" has X = min(A, sqrt(A B)). One minimum over m for X and the noise is part of the
+    reconstruction: known instances give h_1 X and min_m H_m (min(A, B) + s min(A, B) / m) one by one.
+
+    Form "certified" does hold. It is the best of those instances with their constants. Its heterogeneous
+    noise is that of the best group of the k slowest workers, at most 1 + ln n times less than mean(h).
+
+    Protocol "rounds" is about methods that communicate for each new point at which gradients are taken,
+    as all methods named here do. Protocol "any" covers workers that go on by themselves, too. Its order
+    form is the smaller of the above and h_1 (X + s min(A, B)), one worker that never communicates.
+    Heterogeneous workers need a message for each link of the chain that two of them share, so theirs has
+    kappa min(A, B).
+
+    Args:
+        name: a method, as in `jaxnigt.methods`. It says whether workers share one problem.
+        profile: times of n workers; leading axes are profiles.
+        constants: of the problem. gamma, D_g and D_h are not used.
+        epsilon: accuracy, above 0.
+        kappa: seconds of one communication; None means the profile's slowest live link.
+        form: "order", with constants 1, or "certified".
+        power: the exponent of 1/epsilon in the deterministic term of form "order", "12/7" or "7/4".
+        smooth: "hessian" for problems with L_g and L_h, "gradient" for those with L_g alone. The latter
+            has X = A and noise s A. PG methods face it; it is no bound where the Hessian is Lipschitz.
+        protocol: "rounds" or "any".
+        heterogeneous: whether workers have problems of their own, whose mean has these constants. None
+            means yes for Malenia and no for all other methods.
+
+    Returns:
+        A Bound of the shape that `upper` has; 0 and regime "none" where no instance is hard.
+
+    Raises:
+        InputError: an unknown word, a number out of range, or power "7/4" with form "certified".
+
+    Example:
+        >>> from jaxnigt.profiles import equal
+        >>> c = known.Constants(L_g=1.0, L_h=1.0, sigma=1.0, delta=1.0)
+        >>> round(float(lower("rennala_pg", equal(4), c, 0.1, smooth="gradient").time), 6)
+        2600.0
+
+    References:
+        Theorem G.1 of arXiv 2509.24305, reconstructed: we do not know its statement. Of arXiv 2606.05438
+        we read the abstract only. Form "certified" is derived, from the chains of arXiv 1912.02365 and
+        1711.00841 and the level game of Tyurin and Richtarik, 2024 (Fragile SGD).
+    """
+    method = kind(name)
+    for key, value, allowed in (
+        ("form", form, base.FORMS),
+        ("power", power, ("12/7", "7/4")),
+        ("smooth", smooth, ("hessian", "gradient")),
+        ("protocol", protocol, ("rounds", "any")),
+    ):
+        choice(key, value, allowed)
+    q, free = base.ask(profile, constants, epsilon, kappa), protocol == "any"
+    apart = method.collection.apart if heterogeneous is None else heterogeneous
+    if form == "order":
+        return _order(ORDERS[smooth, power], q, free, apart)
+    if power != "12/7":
+        raise InputError(f"power: no constants are known for {power!r}, '12/7' is allowed.")
+    return _certified(q, smooth == "hessian", free, apart)
+
+
+def _order(row: Order, q: Question, free: bool, apart: bool) -> Bound:
+    at, source = (
+        (base.Malenia if apart else base.Rennala)().speeds(q),
+        row.apart if apart else row.source,
+    )
+    pairs = row.terms(q, at, links=apart and free)
+    terms = base.products(pairs)
+    bound = smallest(terms, at.m, source)
+    if free and not apart:
+        alone = {name: term[..., :1] for name, term in terms.items()}
+        alone = smallest({**alone, base.COMMUNICATION: np.zeros(())}, at.m[:1], source)
+        bound = base.where(np.asarray(alone.time < bound.time), alone, bound)
+    # Where the chain is no shorter than without a Lipschitz Hessian, smoothness alone decides.
+    smooth = (bound.regime == "chain") & (pairs["chain"][1] == q.A)[..., 0]
+    return dataclasses.replace(bound, regime=np.where(smooth, "smoothness", bound.regime))
+
+
+def _row(rounds: Callable[[Question], tuple[Value, Value]], source: str, apart: str = "") -> Order:
+    """The order form of a chain with a number of rounds without and with noise."""
+
+    def terms(q: Question, at: base.Speeds, links: bool = False) -> base.Pairs:
+        # With links, a message is needed for each link of the chain that noise makes hard to find.
+        chain, noisy = rounds(q)
+        noise = (at.share, q.s * noisy)
+        return base.pairs(q, noisy if links else chain, chain=(at.whole, chain), noise=noise)
+
+    return Order(terms, source, apart or source)
+
+
+_G1 = "Theorem G.1 of arXiv 2509.24305"
+_CLAIM = "reconstruction with the claim of arXiv 2606.05438, not checked"
+_RECONSTRUCTED = (f"reconstruction of {_G1}", f"derived by analogy with {_G1}")
+_FIRST = _row(lambda q: (q.A, q.A), "lower bound of arXiv 2305.12387 in the metric E||grad J||")
+ORDERS = {
+    ("hessian", "12/7"): _row(lambda q: (q.X, minimum(q.A, q.B)), *_RECONSTRUCTED),
+    ("hessian", "7/4"): _row(lambda q: (q.Y, minimum(q.A, q.B)), _CLAIM),
+    ("gradient", "12/7"): _FIRST,
+    ("gradient", "7/4"): _FIRST,
+}
+"""The order forms by the arguments smooth and power."""
+
+_CERTIFIED = "derived from the hard instances of arXiv 1912.02365 and 1711.00841"
+_SHARE = 1 / 10  # The part of T t(1/p) in `_certified` that passes with probability 1/2.
+
+
+def _certified(q: Question, curved: bool, free: bool, apart: bool) -> Bound:
+    """The strongest hard instance among smooth problems or, if `curved`, those with L_h too (derived).
+
+    On the chain of T coordinates a method climbs one level when one of its workers sees the next
+    coordinate. Each gradient shows it with probability p, so a level takes at least min_i h_i G_i
+    seconds with geometric G_i. Let t(s) = min_m (m + s) / sum_{i<=m} 1/h_i. In t(s) / 5 seconds workers
+    complete fewer than s / 4 gradients, so a level takes longer than t(1/p) / 5 with probability 3/4. By
+    Markov's inequality, more than half of the levels do so with probability 1/2. Until T t(1/p) / 10 the
+    gradient is therefore longer than 2 epsilon with probability 1/2, and E||grad J|| > epsilon for every
+    output. On average it takes still longer until a method finds all T coordinates.
+    """
+    T = chain_length(q, curved)
+    messages = np.zeros(()) if free else q.kappa
+    bounds = [_together(q, T, messages, curved)]
+    if apart:
+        terms = {regime: _SHARE * product(T, x) for regime, x in _slowest_group(q).items()}
+        bounds.append(smallest({**terms, base.COMMUNICATION: messages * T}, q.n, _CERTIFIED))
+    if curved:
+        worker, m = (q.h_n, q.n) if apart else (q.h[..., :1], q.m[:1])
+        length = quadratic_length(q)
+        terms = {"chain": product(worker, length), base.COMMUNICATION: messages * length}
+        bounds.append(smallest(terms, m, _CERTIFIED))
+    if free:
+        exchanged = _shared_links(q, T) if apart else _changes_of_finder(q, T)
+        bounds.append(smallest({base.COMMUNICATION: exchanged}, q.n, _CERTIFIED))
+    return functools.reduce(lambda best, x: base.where(np.asarray(x.time > best.time), x, best), bounds)
+
+
+def _together(q: Question, T: Column, messages: np.ndarray, curved: bool) -> Bound:
+    """T kappa + (T / 10) min_m H_m (1 + 1/(p m)) seconds, where all workers climb one chain."""
+    at, by_hessian = base.Rennala().speeds(q), chain_scale(q, curved)[1]
+    steps = _SHARE * product(T, at.whole + at.share)
+    terms = {
+        "smoothness": np.where(by_hessian, 0.0, steps),
+        "hessian": np.where(by_hessian, steps, 0.0),
+        "noise": _SHARE * product(T, product(at.share, attempts(q) - 1)),
+        base.COMMUNICATION: messages * T,
+    }
+    return smallest(terms, at.m, _CERTIFIED)
+
+
+def _slowest_group(q: Question) -> dict[str, np.ndarray]:
+    """Seconds of a level where only the k slowest workers hold the chain, for the best k.
+
+    Their objectives are n/k times as large, so 1/p = max(1, sigma^2 / (46 epsilon n/k)^2). t(1/p) is at
+    least the smallest h of the group, and at least (1/p) / sum 1/h. The largest k^2 / sum 1/h over k is
+    at least sum h / (1 + ln n).
+    """
+    slowest = q.h[..., ::-1]
+    tries = attempts(q, q.n / q.m)
+    with np.errstate(divide="ignore"):
+        noisy = tries / np.cumsum(1 / slowest, axis=-1)
+    # If one gradient shows the coordinate for sure, the speed of workers decides and not the noise.
+    by_noise = (tries > 1) & (noisy > slowest)
+    level = np.maximum(slowest, noisy)
+    best = level.argmax(axis=-1, keepdims=True)
+    level, by_noise = (np.take_along_axis(x, best, axis=-1) for x in (level, by_noise))
+    return {"smoothness": np.where(by_noise, 0.0, level), "noise": np.where(by_noise, level, 0.0)}
+
+
+def _changes_of_finder(q: Question, T: Column) -> Column:
+    """Seconds of communication for workers of one problem that may go on without it.
+
+    In L = ceil(2 + log2 n) levels either the finder of coordinates changes, which takes a message, or
+    one worker finds L coordinates in a row. If each takes at most y = h_1 / (2 p) seconds, the latter
+    has probability n 2^-L <= 1/4 at most. So half of the stretches of L levels take min(kappa, y)
+    seconds with probability 1/2.
+    """
+    stretch = math.ceil(2 + math.log2(q.h.shape[-1]))
+    alone = q.h[..., :1] * attempts(q) / 2
+    return np.floor(T / stretch) / 2 * np.minimum(q.kappa, alone)
+
+
+def _shared_links(q: Question, T: Column) -> Column:
+    """Seconds of (T - 1) / 2 messages, where two workers hold the odd and the even links of a chain."""
+    return q.kappa * np.maximum(0, np.floor((T - 1) / 2)) * (q.n > 1)
+
+
+def chain_scale(q: Question, curved: bool) -> tuple[Column, Bool[np.ndarray, "... 1"]]:
+    """The length scale b of the zero-chain F, and whether the Hessian's constant decides it (derived).
+
+    f = 2 epsilon b F(x / b) has gradients longer than 2 epsilon until the last coordinate is found. With
+    the Lipschitz constants l_1 and l_2 of F, b is the larger of 2 epsilon l_1 / L_g and, if `curved`,
+    sqrt(2 epsilon l_2 / L_h). F is that of Carmon, Duchi, Hinder and Sidford (arXiv 1710.11606).
+    """
+    by_gradient = 2 * q.epsilon * known.CHAIN_SMOOTHNESS / q.L_g
+    if not curved:
+        return by_gradient, np.zeros_like(by_gradient, bool)
+    with np.errstate(divide="ignore"):
+        by_hessian = np.sqrt(2 * q.epsilon * known.CHAIN_CURVATURE / q.L_h)
+    return np.maximum(by_gradient, by_hessian), by_hessian > by_gradient
+
+
+def chain_length(q: Question, curved: bool) -> Column:
+    """T = floor(delta / (12 * 2 epsilon b)), 0 where the instance is not hard at all (derived)."""
+    return np.floor(q.delta / (known.CHAIN_DROP * 2 * q.epsilon * chain_scale(q, curved)[0]))
+
+
+def attempts(q: Question, factor: np.ndarray | float = 1.0) -> Float64[np.ndarray, "... c"]:
+    """1/p = max(1, sigma^2 / (46 epsilon factor)^2), gradients until one shows a new coordinate.
+
+    The oracle is that of arXiv 1912.02365. A worker's own objective is `factor` times as large as f.
+    """
+    return np.maximum(1, q.s / (2 * known.CHAIN_STEEPEST * factor) ** 2)
+
+
+def quadratic_length(q: Question) -> Column:
+    """The coordinates of the deterministic instance with a Lipschitz Hessian, 0 where it is not defined.
+
+    It is the second hard instance of Carmon, Duchi, Hinder and Sidford (arXiv 1711.00841) with r = 1. It
+    has 2.6e-4 delta L_g^(3/7) L_h^(2/7) epsilon^(-12/7) coordinates for small epsilon. Scaling and
+    constants are derived. That its gradient is at least mu^(3/4) / 4 until the last coordinates are
+    found is taken from there and checked only numerically.
+    """
+    scale = q.L_g / known.QUADRATIC_SMOOTHNESS
+    mu = (4 * q.epsilon * q.L_h / (known.QUADRATIC_THIRD * scale**2)) ** (4 / 7)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        length = known.QUADRATIC_THIRD * scale * mu / q.L_h
+        drop = q.delta / (scale * length**2) - np.sqrt(mu) / 2
+        coordinates = np.floor(drop / (known.QUADRATIC_DROP * mu))
+    return np.where((mu > 0) & (mu <= 1) & (coordinates > 0), coordinates, 0.0)
