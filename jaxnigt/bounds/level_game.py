@@ -67,16 +67,15 @@ def level_game(
         E||grad J|| and for the links of a server is derived.
     """
     levels, draws, (h, comm) = whole("levels", levels), whole("draws", draws), _times(profile)
-    p = _probability(probability, profile.shape).reshape(-1)
-    tau = None
+    given, n = [h, comm, _probability(probability, profile.shape).reshape(-1)], profile.n
     if links is not None:
-        tau = _fit("links", np.asarray(links, np.float64), (*profile.shape, profile.n, profile.n))
+        tau = _fit("links", np.asarray(links, np.float64), (*profile.shape, n, n))
         if not (tau >= 0).all():
             raise InputError("links: got a number below 0, at least 0 seconds are allowed.")
-        tau = tau.reshape(-1, profile.n, profile.n)
+        given.append(tau.reshape(-1, n, n))
     with jax.enable_x64(True):
-        size = max(1, _AT_ONCE // (draws * profile.n * (1 if tau is None else profile.n)))
-        found = _play(min(size, len(h)), draws, levels, h, comm, p, tau, _key(key))
+        at_once = max(1, _AT_ONCE // (draws * n * (1 if links is None else n)))
+        found = _play(min(at_once, len(h)), draws, levels, _key(key), *given)
         return np.asarray(found).reshape(*profile.shape, draws)
 
 
@@ -175,15 +174,10 @@ def geometric(u: Float64[Array, "*s"], p: Float64[Array, "*s"]) -> Float64[Array
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2))
 def _play(
-    at_once: int,
-    draws: int,
-    levels: int,
-    h: Float64[Array, "P n"],
-    comm: Float64[Array, "P n"],
-    p: Float64[Array, " P"],
-    links: Float64[Array, "P n n"] | None,
-    key: Key[Array, ""],
+    at_once: int, draws: int, levels: int, key: Key[Array, ""], *given: Float64[Array, "P ..."]
 ) -> Float64[Array, "P draws"]:
+    """Play the game for h [P, n], comm [P, n], p [P] and, if they are given, links [P, n, n]."""
+
     def one_profile(arguments: tuple[Array, ...]) -> Float64[Array, " draws"]:
         index, h, comm, p, *tau = arguments
         mine = jax.random.fold_in(key, index)
@@ -199,8 +193,7 @@ def _play(
 
         return jax.lax.scan(level, jnp.zeros((draws, len(h))), jnp.arange(levels))[1][-1]
 
-    given = (jnp.arange(len(h)), h, comm, p) + (() if links is None else (links,))
-    return jax.lax.map(one_profile, given, batch_size=at_once)
+    return jax.lax.map(one_profile, (jnp.arange(len(given[0])), *given), batch_size=at_once)
 
 
 @functools.partial(jax.jit, static_argnums=0)

@@ -44,14 +44,15 @@ def lower(
     Power "7/4" has X = min(A, sqrt(A B)). One minimum over m for X and the noise is part of the
     reconstruction: known instances give h_1 X and min_m H_m (min(A, B) + s min(A, B) / m) one by one.
 
-    Form "certified" does hold. It is the best of those instances with their constants. Its heterogeneous
-    noise is that of the best group of the k slowest workers, at most 1 + ln n times less than mean(h).
+    Form "certified" does hold. It is the best of those instances with their constants. The heterogeneous
+    noise is that of the best group of the k slowest workers, at most 1 + ln n times less than with
+    mean(h).
 
     Protocol "rounds" is about methods that communicate for each new point at which gradients are taken,
-    as all methods named here do. Protocol "any" covers workers that go on by themselves, too. Its order
-    form is the smaller of the above and h_1 (X + s min(A, B)), one worker that never communicates.
-    Heterogeneous workers need a message for each link of the chain that two of them share, so theirs has
-    kappa min(A, B).
+    as all methods named here do. Protocol "any" is about workers that may go on by themselves as well.
+    Its order form is the smaller of the above and h_1 (X + s min(A, B)), one worker that never
+    communicates. Heterogeneous workers cannot go on alone: if two of them hold the odd and the even
+    links of a chain, each link needs a message. Their order form has kappa min(A, B).
 
     Args:
         name: a method, as in `jaxnigt.methods`. It says whether workers share one problem.
@@ -80,8 +81,9 @@ def lower(
         2600.0
 
     References:
-        Theorem G.1 of arXiv 2509.24305, reconstructed: we do not know its statement. Of arXiv 2606.05438
-        we read the abstract only. Form "certified" is derived, from the chains of arXiv 1912.02365 and
+        Theorem G.1 of arXiv 2509.24305, reconstructed because we do not know its statement; the
+        heterogeneous form is derived by analogy. Power "7/4" is a claim of arXiv 2606.05438, of which we
+        read the abstract only. Form "certified" is derived from the chains of arXiv 1912.02365 and
         1711.00841 and the level game of Tyurin and Richtarik, 2024 (Fragile SGD).
     """
     method = kind(name)
@@ -102,10 +104,8 @@ def lower(
 
 
 def _order(row: Order, q: Question, free: bool, apart: bool) -> Bound:
-    at, source = (
-        (base.Malenia if apart else base.Rennala)().speeds(q),
-        row.apart if apart else row.source,
-    )
+    rule, source = (base.Malenia(), row.apart) if apart else (base.Rennala(), row.source)
+    at = rule.speeds(q)
     pairs = row.terms(q, at, links=apart and free)
     terms = base.products(pairs)
     bound = smallest(terms, at.m, source)
@@ -118,12 +118,12 @@ def _order(row: Order, q: Question, free: bool, apart: bool) -> Bound:
     return dataclasses.replace(bound, regime=np.where(smooth, "smoothness", bound.regime))
 
 
-def _row(rounds: Callable[[Question], tuple[Value, Value]], source: str, apart: str = "") -> Order:
-    """The order form of a chain with a number of rounds without and with noise."""
+def _row(lengths: Callable[[Question], tuple[Value, Value]], source: str, apart: str = "") -> Order:
+    """The order form for the lengths of the deterministic and of the noisy hard instance."""
 
     def terms(q: Question, at: base.Speeds, links: bool = False) -> base.Pairs:
-        # With links, a message is needed for each link of the chain that noise makes hard to find.
-        chain, noisy = rounds(q)
+        # With links, each link of the noisy instance needs a message.
+        chain, noisy = lengths(q)
         noise = (at.share, q.s * noisy)
         return base.pairs(q, noisy if links else chain, chain=(at.whole, chain), noise=noise)
 

@@ -159,6 +159,7 @@ def parameters(
     M = rule.batch(name, M)
     if M_init is not None and not (update.starts and rule.free_start):
         raise InputError(f"init_batch: {name} has none, leave it out.")
+    # Without noise or without curvature a quotient is infinite, and the other limits decide.
     with np.errstate(divide="ignore", over="ignore"):
         alpha, eta, M, M_init, T = update.solve(rule, c, eps, M, M_init)
         if H is None:
@@ -177,7 +178,7 @@ def _whole(name: str, value: ArrayLike | None) -> Number | None:
 
 
 def _first(short: Callable[[Number], np.ndarray], shape: tuple[int, ...]) -> Number:
-    """The smallest H >= 1 that is not too short, by doubling and halving: longer ones are not either."""
+    """The smallest H >= 1 that is not too short, found by halving because truncation falls with H."""
     low, high = np.zeros(shape), np.ones(shape)
     while (longer := short(high)).any():
         low, high = np.where(longer, high, low), np.where(longer, 2 * high, high)
@@ -186,11 +187,6 @@ def _first(short: Callable[[Number], np.ndarray], shape: tuple[int, ...]) -> Num
         below = short(middle)
         low, high = np.where(below, middle, low), np.where(below, high, middle)
     return high
-
-
-def _ratio(above: Real, below: Real) -> Number:
-    """A quotient that is infinite where the divisor is 0, also for 0 / 0."""
-    return np.where(below == 0, np.inf, above / np.where(below == 0, 1, below))
 
 
 def truncation(c: Constants, alpha: Real, eta: Real, H: Real) -> Real:
@@ -218,12 +214,12 @@ class NIGT:
     ) -> tuple[Real, ...]:
         """Stepsize, momentum, batch, init_batch and rounds that `prescribe` returns."""
         noise = c.sigma**2 / eps**2
-        # An L_h up to this size costs nothing in order, and 1/eta rounds stay below the other terms.
+        # An L_h of this size adds nothing in order, and it keeps 1/eta rounds below the other terms.
         L_h = np.maximum(c.L_h, eps**3 / c.delta**2)
         if M is None:
             M = np.maximum(1, np.ceil(64 * noise * np.minimum(1, np.sqrt(2 * L_h * eps) / c.L_g)))
-        eta = np.minimum(1, _ratio(M, 64 * noise))
-        alpha = np.minimum(eps / (4 * c.L_g), eta * np.sqrt(_ratio(eps, 32 * c.L_h)))
+        eta = np.minimum(1, M / (64 * noise))
+        alpha = np.minimum(eps / (4 * c.L_g), eta * np.sqrt(eps / (32 * c.L_h)))
         first = rule.init_batch(M, np.maximum(1, np.ceil(256 * noise)), M_init)
         T = np.maximum(8 * c.delta / (alpha * eps), _start_rounds(c, eps, eta, first))
         return alpha, eta, M, first, np.maximum(np.ceil(T), 1)
@@ -237,7 +233,7 @@ class NIGT:
         return c.delta / (alpha * T) + curvature + start + noise + truncation(c, alpha, eta, p.horizon)
 
     def truncates(self, c: Constants, eps: Number, alpha: Real, eta: Real, H: Real) -> np.ndarray:
-        """Whether a horizon is too short."""
+        """Whether the truncation of a horizon takes more than a quarter of epsilon."""
         return np.asarray(truncation(c, alpha, eta, H) > eps / 4)
 
     def regime(self, c: Constants, eps: Number, p: Parameters) -> np.ndarray:
@@ -250,7 +246,7 @@ class NIGT:
 
 
 class PG:
-    """Plain steps along the aggregate. All rounds are alike."""
+    """Plain steps along the aggregate."""
 
     starts = False
     source = "derived from minibatch SGD and bounds on the clock"
@@ -258,25 +254,25 @@ class PG:
     def solve(
         self, rule: base.Collection, c: Constants, eps: Number, M: Batch, M_init: Batch
     ) -> tuple[Real, ...]:
-        """As for NIGT."""
+        """The same parameters. All rounds have the same batch."""
         noise = 4 * c.sigma**2 / eps**2
         M = np.maximum(1, np.ceil(noise)) if M is None else M
-        alpha = np.minimum(1, _ratio(M, noise)) / c.L_g
+        alpha = np.minimum(1, M / noise) / c.L_g
         return alpha, np.ones(()), M, M, np.maximum(np.ceil(4 * c.delta / (alpha * eps**2)), 1)
 
     def norm(self, c: Constants, p: Parameters) -> Real:
-        """As for NIGT."""
+        """The same bound, with noise and bias under one root."""
         noise, bias = c.L_g * p.stepsize * c.sigma**2 / p.batch, c.truncation_gradient(p.horizon)
         squared = 2 * c.delta / (p.stepsize * p.rounds) + noise + bias**2
         # The product of L_g and 1 / L_g may round to more than 1.
         return np.asarray(np.where(c.L_g * p.stepsize <= 1 + 1e-12, np.sqrt(squared), np.inf))
 
     def truncates(self, c: Constants, eps: Number, alpha: Real, eta: Real, H: Real) -> np.ndarray:
-        """As for NIGT."""
+        """Whether the square of the truncation takes more than a quarter of epsilon^2."""
         return np.asarray(c.truncation_gradient(H) > eps / 2)
 
     def regime(self, c: Constants, eps: Number, p: Parameters) -> np.ndarray:
-        """As for NIGT: noise decides where it shortens the steps."""
+        """The same name: noise decides where it shortens the steps."""
         return np.where(p.stepsize < _SLACK / c.L_g, "noise", "smoothness")
 
 

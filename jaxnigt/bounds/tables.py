@@ -28,23 +28,7 @@ LOWER = {
 }
 """The rows of lower bounds: their labels, and the arguments smooth and power of `lower`."""
 
-_WRITTEN = {
-    "kappa": r"\kappa",
-    "h": "h_m",
-    "h_n": "h_n",
-    "H_m": "H_m",
-    "H_n": "H_n",
-    "mean": r"\bar{h}",
-    **{letter: letter for letter in "nsABDXY"},
-    "n": "n",
-    "m": "m",
-    "L_g": "L_g",
-    "L_h": "L_h",
-    "delta": r"\Delta",
-    "sigma": r"\sigma",
-    "epsilon": r"\varepsilon",
-}
-"""The symbols in LaTeX, in the order in which products have them."""
+_GREEK = {"kappa": r"\kappa", "delta": r"\Delta", "sigma": r"\sigma", "epsilon": r"\varepsilon"}
 
 _NOTES = {
     "order": (
@@ -66,8 +50,8 @@ def symbols() -> Question:
     import sympy
 
     # SymPy orders the factors of a product by the names of symbols.
-    each = {name: sympy.Symbol(f"{i:02}", positive=True) for i, name in enumerate(_WRITTEN)}
-    q = Question(**each)
+    names = ("kappa", "h", "h_n", "H_m", "H_n", "mean", "n", *"sABDXY", "m", "L_g", "L_h", *_GREEK)
+    q = Question(**{name: sympy.Symbol(f"{names.index(name):02}", positive=True) for name in names})
     q.pooled, q.pooled_n = q.H_m / q.m, q.H_n / q.n
     return q
 
@@ -76,20 +60,15 @@ def latex(expression: Any) -> str:
     """An expression of `symbols` in LaTeX, with powers like a^{3/2}."""
     import sympy
 
-    words = {getattr(symbols(), name): word for name, word in _WRITTEN.items()}
-    return sympy.latex(expression, order="none", fold_frac_powers=True, symbol_names=words)
+    words = _GREEK | {"h": "h_m", "mean": r"\bar{h}"}
+    names = {symbol: words.get(name, name) for name, symbol in vars(symbols()).items()}
+    expression = sympy.nsimplify(expression, rational=True)  # 3/2 instead of 1.5
+    return sympy.latex(expression, order="none", fold_frac_powers=True, symbol_names=names)
 
 
 def definitions() -> dict[str, Any]:
     """What the abbreviations stand for, as expressions of `symbols`."""
-    return {letter: _exact(formula(symbols())) for letter, formula in SHORT.items()}
-
-
-def _exact(expression: Any) -> Any:
-    """The same with fractions as exponents instead of floating-point numbers."""
-    import sympy
-
-    return sympy.nsimplify(expression, rational=True)
+    return {letter: formula(symbols()) for letter, formula in SHORT.items()}
 
 
 class Row(NamedTuple):
@@ -130,7 +109,7 @@ class Row(NamedTuple):
         for factor, count in terms.values():
             counts[factor] = counts.get(factor, 0) + count
         computation = sympy.collect(sum(f * count for f, count in counts.items()), at.whole)
-        return _exact(computation), _exact(communication)
+        return computation, communication
 
     def latex(self) -> tuple[str, str]:
         """Both in LaTeX. A minimum over m is written only where communication does not depend on m."""
