@@ -1,9 +1,10 @@
 """jaxnigt: asynchronous policy gradient aggregation under thousands of worker-speed profiles at once.
 
-Names are imported when they are first used, so that `import jaxnigt` and the command line answer
-before JAX has been loaded. No submodule may carry the name of a public function, because importing
-it would put the module in the function's place.
+Names are imported when they are first used, so that `import jaxnigt` and the command line answer before
+JAX has been loaded.
 """
+
+# ruff: noqa: F401  (type checkers need the imports, `_HOME` says which names are public)
 
 from __future__ import annotations
 
@@ -11,87 +12,73 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from jaxnigt import bounds, clock, environments, methods, parallel, policies, problems, profiles
+    from jaxnigt import (
+        bounds,
+        clock,
+        environments,
+        figures,
+        methods,
+        policies,
+        problems,
+        profiles,
+        sweep,
+    )
     from jaxnigt.checks import InputError, InvariantError, Stopped, TrainingDiverged
-    from jaxnigt.citing import citation
     from jaxnigt.constants import Constants
     from jaxnigt.methods import Method, nigt, nigt_eval_params
+    from jaxnigt.methods.named import citation
+    from jaxnigt.problems import Problem
     from jaxnigt.profiles import Profile
-    from jaxnigt.replaying import replay, time_to
-    from jaxnigt.snapshots import Snapshots
+    from jaxnigt.registry import register
     from jaxnigt.sweep import load
-    from jaxnigt.trace import Trace, eval_times
-    from jaxnigt.training import train
+    from jaxnigt.training import Snapshots, Trace, eval_times, parallel, replay, time_to, train
 
 __version__ = "0.1.0"
 
-__all__ = [
-    "Constants",
-    "InputError",
-    "InvariantError",
-    "Method",
-    "Profile",
-    "Snapshots",
-    "Stopped",
-    "Trace",
-    "TrainingDiverged",
-    "bounds",
-    "citation",
-    "clock",
-    "environments",
-    "eval_times",
-    "load",
-    "methods",
-    "nigt",
-    "nigt_eval_params",
-    "parallel",
-    "policies",
-    "problems",
-    "profiles",
-    "replay",
-    "time_to",
-    "train",
-]
-
-_MODULES = (
-    "bounds",
-    "clock",
-    "environments",
-    "methods",
-    "parallel",
-    "policies",
-    "problems",
-    "profiles",
-)
 _HOME = {
     "Constants": "constants",
     "InputError": "checks",
     "InvariantError": "checks",
     "Method": "methods",
+    "Problem": "problems",
     "Profile": "profiles",
-    "Snapshots": "snapshots",
+    "Snapshots": "training",
     "Stopped": "checks",
-    "Trace": "trace",
+    "Trace": "training",
     "TrainingDiverged": "checks",
-    "citation": "citing",
-    "eval_times": "trace",
+    "bounds": "",
+    "citation": "methods.named",
+    "clock": "",
+    "environments": "",
+    "eval_times": "training",
+    "figures": "",
     "load": "sweep",
+    "methods": "",
     "nigt": "methods",
     "nigt_eval_params": "methods",
-    "replay": "replaying",
-    "time_to": "replaying",
+    "parallel": "training",
+    "policies": "",
+    "problems": "",
+    "profiles": "",
+    "register": "registry",
+    "replay": "training",
+    "sweep": "",
+    "time_to": "training",
     "train": "training",
 }
+"""Every public name, and the module that it comes from; "" where the name is a module itself."""
+
+__all__ = [*_HOME]
 
 
 def __getattr__(name: str) -> Any:
-    if name in _MODULES:
+    if name not in _HOME:
+        raise AttributeError(f"module 'jaxnigt' has no attribute {name!r}")
+    if not _HOME[name]:
         return importlib.import_module(f"jaxnigt.{name}")
-    if name in _HOME:
-        value = getattr(importlib.import_module(f"jaxnigt.{_HOME[name]}"), name)
-        globals()[name] = value
-        return value
-    raise AttributeError(f"module 'jaxnigt' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"jaxnigt.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
 
 
 def __dir__() -> list[str]:

@@ -51,8 +51,9 @@ def _options(
 @app.command()
 def sweep(
     files: Annotated[
-        list[Path], typer.Argument(metavar="FILE...", help="Definitions, TOML files, one after another.")
-    ],
+        list[Path] | None,
+        typer.Argument(metavar="FILE...", help="Definitions, TOML files, one after another."),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -86,29 +87,32 @@ def sweep(
     ] = None,
     unit_cpus: Annotated[float, typer.Option(min=0.0, help="Cores of Ray for a unit.")] = 1.0,
     unit_gpus: Annotated[float, typer.Option(min=0.0, help="Accelerators of Ray for a unit.")] = 0.0,
+    show_template: Annotated[
+        bool, typer.Option("--template", help="Print every key that a definition may have, and stop.")
+    ] = False,
     tensorboard: Annotated[
         bool, typer.Option("--tensorboard", help="Write scalars for TensorBoard to OUT/tensorboard.")
     ] = False,
 ) -> None:
     """Train, replay and draw what definitions ask for."""
-    from jaxnigt.sweep import cores, spec
+    from jaxnigt.sweep import cost, screen
+    from jaxnigt.sweep.definition import read, template
+    from jaxnigt.sweep.execute import STOPPED, Cluster, Options, execute
 
-    definitions = [spec.read(file, size=size, changes=changes or ()) for file in files]
-    cores.use_all(lapack=any(definition.problem.module for definition in definitions))
+    if show_template:
+        typer.echo(template())
+        return
+    definitions = [read(file, size=size, changes=changes or ()) for file in files or ()]
+    if not definitions:
+        raise InputError("FILE: got none, at least one definition is needed.")
+    cost.use_all_cores(lapack=any(definition.module for definition in definitions))
     folders = _folders([definition.name for definition in definitions], out, size)
     console = _console()
-    from jaxnigt.sweep import memory as memories
-
-    budget = None if memory is None else memories.parse(memory)
+    budget = None if memory is None else cost.parse(memory)
     if dry_run:
-        from jaxnigt.sweep import preview
-
         for definition, folder in zip(definitions, folders, strict=True):
-            preview.show(definition, folder, console, budget)
+            screen.show_plan(definition, folder, console, budget)
         return
-    from jaxnigt.sweep.rayed import Cluster
-    from jaxnigt.sweep.run import STOPPED, Options, run
-
     options = Options(
         fresh=fresh,
         memory=budget,
@@ -119,11 +123,11 @@ def sweep(
     )
     status = 0
     for definition, folder in zip(definitions, folders, strict=True):
-        if len(files) > 1:
+        if len(definitions) > 1:
             console.rule(definition.name)
             _forget_programs()
         try:
-            status = max(status, run(definition, folder, console, options))
+            status = max(status, execute(definition, folder, console, options))
         except KeyboardInterrupt:
             console.print(
                 f"stopped at once; finished units and snapshots are in {folder}, the same command goes "
@@ -149,8 +153,9 @@ def _folders(names: list[str], out: Path | None, size: str | None) -> list[Path]
         raise InputError(f"FILE: got the names {', '.join(names)}, different names are allowed.")
     if out is not None and len(names) == 1:
         return [out]
-    above = out or Path("results")
-    return [above / (name if size is None else f"{name}-{size}") for name in names]
+    from jaxnigt.sweep.store import usual_folder
+
+    return [usual_folder(name, size, out or Path("results")) for name in names]
 
 
 def _console() -> Console:
@@ -165,9 +170,9 @@ def status(
     folder: Annotated[Path, typer.Argument(help="A folder that `jaxnigt sweep` writes to.")],
 ) -> None:
     """Say which units of a sweep are done, how far the others are, and what failed."""
-    from jaxnigt.sweep.status import show
+    from jaxnigt.sweep.screen import show_status
 
-    show(folder, _console())
+    show_status(folder, _console())
 
 
 @app.command()
@@ -201,7 +206,7 @@ def bounds(
     """Print what theory says of every method's time for a profile, and what no method can beat."""
     from jaxnigt.bounds.tables import show
     from jaxnigt.constants import Constants
-    from jaxnigt.profiles.parsing import parse
+    from jaxnigt.profiles.families import parse
 
     show(parse(profile), Constants(l_g, l_h, sigma, delta), epsilon, kappa, form, _console())
 
@@ -209,10 +214,34 @@ def bounds(
 @app.command()
 def doctor() -> None:
     """Say what hardware, versions and precision are in use."""
-    from rich.console import Console
+    for name, value in _facts().items():
+        _console().print(f"{name:<24}{value}", highlight=False, soft_wrap=True)
 
-    from jaxnigt.doctor import facts
 
-    console = Console()
-    for name, value in facts().items():
-        console.print(f"{name:<24}{value}", highlight=False, soft_wrap=True)
+def _facts() -> dict[str, str]:
+    """One line a fact, measured by computing something where that is possible."""
+    import os
+    import platform
+    from importlib import metadata
+
+    import jax
+    import jax.numpy as jnp
+
+    from jaxnigt import __version__, clock
+    from jaxnigt.profiles import equal
+    from jaxnigt.sweep import cost
+    from jaxnigt.sweep.fingerprint import PACKAGES
+
+    cost.use_compilation_cache()
+    return {
+        "jaxnigt": __version__,
+        "python": platform.python_version(),
+        **{name: metadata.version(name) for name in (*PACKAGES, "xarray")},
+        "platform": platform.platform(),
+        "cores": str(os.cpu_count()),
+        "memory budget": f"{cost.shown(cost.default_budget())} for a unit of a sweep",
+        "compilation cache": str(jax.config.jax_compilation_cache_dir),
+        "devices": ", ".join(f"{d.platform}:{d.id} ({d.device_kind})" for d in jax.devices()),
+        "clock precision": str(clock.synchronous(equal(2), 1).end.dtype),
+        "rollout precision": str(jnp.zeros(1).dtype),
+    }

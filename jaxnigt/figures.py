@@ -1,8 +1,8 @@
 """The figure of a sweep: returns against virtual seconds, and speed-ups over the grid of profiles.
 
-And what figures of one's own are made of: `drawing`, `curves`, `returns`, `save`. Reads data sets and
-nothing else. Colours are Okabe and Ito's, which colour-blind readers can tell
-apart, and each method has a line style of its own for readers in grey.
+Figures of your own are made of `drawing`, `curves`, `returns` and `save`. They read data sets and
+nothing else. Colours are Okabe and Ito's, which colour-blind readers can tell apart. Each method has a
+line style of its own for readers in grey. Both stand where a method is registered.
 """
 
 from __future__ import annotations
@@ -21,20 +21,11 @@ from matplotlib.colors import TwoSlopeNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from jaxnigt.analysis import best
+from jaxnigt.registry import entries
+from jaxnigt.sweep.dataset import best
+from jaxnigt.sweep.plan import short
 from jaxnigt.sweep.store import panels
-from jaxnigt.sweep.unit import short
 
-STYLE = {
-    "rennala_nigt": ("#0072B2", "-", "Rennala NIGT"),
-    "rennala_pg": ("#56B4E9", "-", "Rennala PG"),
-    "synchronous_nigt": ("#D55E00", "--", "Synchronized NIGT"),
-    "synchronous_pg": ("#E69F00", "--", "Synchronized PG"),
-    "m_synchronous_nigt": ("#009E73", "-.", "m-Synchronous NIGT"),
-    "afedpg": ("#AA3377", ":", "AFedPG"),
-    "malenia_nigt": ("#000000", "-", "Malenia NIGT"),
-    "malenia_pg": ("#7F7F7F", "-", "Malenia PG"),
-}
 _OTHERS = ("#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _LINES = ((0, (6, 2)), (0, (3, 1, 1, 1)), (0, (1, 1)), (0, (8, 2, 1, 2, 1, 2)))
 BAND = (0.2, 0.8)
@@ -60,8 +51,31 @@ class Curve(NamedTuple):
     title: str
 
 
-def styles(methods: dict[str, str]) -> dict[str, tuple[str, str, str]]:
-    """Colour, line style and title of every method, the same in every figure.
+class Style(NamedTuple):
+    """How a method is drawn.
+
+    Attributes:
+        colour: of its curves.
+        line: style of its lines.
+        title: for legends.
+    """
+
+    colour: str
+    line: str | tuple
+    title: str
+
+
+def style(method: str) -> Style | None:
+    """The look that a method was registered with, None where it has none."""
+    for entry in entries("method").values():
+        if method in (entry.name, *entry.facts.get("variants", ())) and "colour" in entry.facts:
+            facts = entry.facts
+            return Style(facts["colour"], facts.get("line", "-"), facts.get("title", entry.name))
+    return None
+
+
+def styles(methods: dict[str, str]) -> dict[str, Style]:
+    """The look of every method, the same in every figure.
 
     Variants of a method have its colour and lines of their own.
 
@@ -69,23 +83,20 @@ def styles(methods: dict[str, str]) -> dict[str, tuple[str, str, str]]:
         methods: names of the methods by their labels.
     """
     found, seen = {}, dict.fromkeys(methods.values(), 0)
+    others = [name for name in seen if style(name) is None]
     for label, method in methods.items():
-        known = STYLE.get(method)
-        others = [name for name in seen if name not in STYLE]
-        colour = known[0] if known else _OTHERS[others.index(method) % len(_OTHERS)]
-        lines = [known[1] if known else "-", *_LINES]
-        line = lines[seen[method] % len(lines)]
-        title = (
-            known[2] + label.removeprefix(method).replace(",", ", ")
-            if known and label.startswith(method)
-            else label
-        )
-        found[label] = colour, line, title
+        known = style(method)
+        colour = known.colour if known else _OTHERS[others.index(method) % len(_OTHERS)]
+        lines = [known.line if known else "-", *_LINES]
+        title = label
+        if known and label.startswith(method):
+            title = known.title + label.removeprefix(method).replace(",", ", ")
+        found[label] = Style(colour, lines[seen[method] % len(lines)], title)
         seen[method] += 1
     return found
 
 
-def _methods(tree: xr.DataTree) -> dict[str, tuple[str, str, str]]:
+def _methods(tree: xr.DataTree) -> dict[str, Style]:
     """Styles of the methods of a panel."""
     return styles({str(k): str(group.attrs["method"]) for k, group in tree["methods"].children.items()})
 
@@ -243,8 +254,8 @@ def _speedup(axes: Axes, tree: xr.DataTree, label: str) -> None:
     bar = axes.figure.colorbar(image, ax=axes)
     ticks = [t for t in bar.get_ticks() if abs(t) <= reach]
     bar.set_ticks(ticks, labels=[f"{2**t:.3g}" for t in ticks])
-    bar.set_label(f"time of {_methods(tree)[grid.attrs['baseline']][2]} / time")
-    axes.set_title(f"Speed-up of {_methods(tree)[label][2]} to the threshold")
+    bar.set_label(f"time of {_methods(tree)[grid.attrs['baseline']].title} / time")
+    axes.set_title(f"Speed-up of {_methods(tree)[label].title} to the threshold")
     axes.set_xlabel(r"heterogeneity $p$, $h_i = i^p$ s")
     power = float(grid.attrs["comm_exponent"])
     axes.set_ylabel(rf"communication $c$, $\kappa_i = c\, i^{{{power:g}}}$ s")

@@ -1,18 +1,23 @@
-"""The virtual clock: who finishes when. It maps a profile and a collection rule to times and counts."""
+"""The virtual clock: who finishes when. It maps a profile and a rule to times and counts."""
 
-from jaxnigt.clock.arrivals import asynchronous
-from jaxnigt.clock.communication import parameter_server, ring_allreduce
-from jaxnigt.clock.malenia import malenia
-from jaxnigt.clock.rennala import RESTARTS, rennala
-from jaxnigt.clock.synchronous import m_synchronous, synchronous
-from jaxnigt.clock.types import Arrivals, Rounds
+from jaxnigt.clock.arrivals import ArrivalRule, Arrivals, asynchronous
+from jaxnigt.clock.communication import Communication, parameter_server, ring_allreduce
+from jaxnigt.clock.rounds import Rounds, collect, m_synchronous, malenia, rennala, synchronous
+from jaxnigt.clock.rules import Malenia, MSynchronous, Rennala, Rule, Synchronous
 from jaxnigt.clock.verify import verify
 
 __all__ = [
-    "RESTARTS",
+    "ArrivalRule",
     "Arrivals",
+    "Communication",
+    "MSynchronous",
+    "Malenia",
+    "Rennala",
     "Rounds",
+    "Rule",
+    "Synchronous",
     "asynchronous",
+    "collect",
     "m_synchronous",
     "malenia",
     "parameter_server",
@@ -21,3 +26,7 @@ __all__ = [
     "synchronous",
     "verify",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,41 +1,159 @@
-"""What communication costs: models of a round, and kappa from a message, a latency and a bandwidth."""
+"""Models of what communication costs, and kappa from a message, a latency and a bandwidth.
+
+A model of your own is a frozen dataclass with `pause`:
+
+    >>> @dataclasses.dataclass(frozen=True)
+    ... class Tree(Communication):
+    ...     def pause(self, comm, alive, counts):
+    ...         senders = (counts > 0).sum(axis=-1)
+    ...         return jnp.ceil(jnp.log2(senders + 1.0)) * comm.max(axis=-1)
+"""
 
 from __future__ import annotations
 
-import jax.numpy as jnp
+import abc
+import dataclasses
+from typing import Any, ClassVar
+
 import numpy as np
-from jaxtyping import Array, Bool, Float64, Num
+from jaxtyping import Bool, Float64, Num
 from numpy.typing import ArrayLike
 
 from jaxnigt.checks import InputError
-
-ROUND_MODELS = ("allreduce", "server", "serial", "gather")
-ARRIVAL_MODELS = ("parallel", "serial")
+from jaxnigt.registry import declare, entries, make, named, register
 
 
-def check_model(comm_model: str, allowed: tuple[str, ...]) -> None:
-    """Raise InputError for a model that is not among the allowed ones."""
-    if comm_model not in allowed:
-        raise InputError(f"comm_model: got {comm_model!r}, allowed are {', '.join(allowed)}.")
+@dataclasses.dataclass(frozen=True)
+class Communication(abc.ABC):
+    """How the messages of a round, or of single gradients, share the network.
 
-
-def round_communication(
-    comm_model: str,
-    comm: Float64[Array, " n"],
-    live: Bool[Array, " n"],
-    counts: Num[Array, " n"],
-) -> Float64[Array, ""]:
-    """Seconds between the end of collection and the end of the round, of one profile.
-
-    allreduce: max of kappa_i over all live workers. server: contributors send in parallel, max of
-    kappa_i over workers with counts > 0. serial: the sum over contributors. gather: nothing, since
-    messages were under way while others computed.
+    Attributes:
+        rounds: whether the model is defined for rounds.
+        arrivals: whether the model is defined for gradients that update the server one by one.
+        early: a worker that knows its share sends it as soon as it is computed, not at the end.
+        travels: a gradient counts kappa_i seconds after it is computed, and nothing is added at the end.
+        one_link: single gradients go one after another over one link, not side by side.
     """
-    if comm_model == "gather":
-        return jnp.zeros(())
-    taking_part = live if comm_model == "allreduce" else counts > 0
-    costs = jnp.where(taking_part, comm, 0.0)
-    return costs.sum() if comm_model == "serial" else costs.max()
+
+    rounds: ClassVar[bool] = True
+    arrivals: ClassVar[bool] = False
+    early: ClassVar[bool] = False
+    travels: ClassVar[bool] = False
+    one_link: ClassVar[bool] = False
+
+    @abc.abstractmethod
+    def pause(
+        self,
+        comm: Float64[Any, "... n"],
+        alive: Bool[Any, "... n"],
+        counts: Num[Any, "... n"],
+    ) -> Float64[Any, "..."]:
+        """Seconds between the end of a round's collection and the end of the round.
+
+        It may use jax.numpy, methods of arrays or the array API, as it is called with NumPy and with JAX
+        arrays.
+
+        Args:
+            comm: kappa_i in seconds, 0 for dead workers.
+            alive: which workers are not dead.
+            counts: gradients of each worker that entered the round.
+        """
+
+    def __str__(self) -> str:
+        return named(self)
+
+
+declare("communication", Communication)
+
+
+def _where(chosen: Any, comm: Any) -> Any:
+    """The times of some workers, 0 for the others."""
+    return comm.__array_namespace__().where(chosen, comm, 0.0)
+
+
+@register("allreduce")
+@dataclasses.dataclass(frozen=True)
+class AllReduce(Communication):
+    """All live workers take part, so the slowest live link decides: max_i kappa_i."""
+
+    def pause(self, comm: Any, alive: Any, counts: Any) -> Any:
+        """The largest kappa_i of live workers."""
+        return _where(alive, comm).max(axis=-1)
+
+
+@register("server")
+@dataclasses.dataclass(frozen=True)
+class Server(Communication):
+    """Contributors send to a server side by side: max of kappa_i over those with counts > 0."""
+
+    early: ClassVar[bool] = True
+
+    def pause(self, comm: Any, alive: Any, counts: Any) -> Any:
+        """The largest kappa_i of contributors."""
+        return _where(counts > 0, comm).max(axis=-1)
+
+
+@register("serial")
+@dataclasses.dataclass(frozen=True)
+class Serial(Communication):
+    """The server's link carries one message at a time: the sum of kappa_i over contributors."""
+
+    arrivals: ClassVar[bool] = True
+    one_link: ClassVar[bool] = True
+
+    def pause(self, comm: Any, alive: Any, counts: Any) -> Any:
+        """The sum of kappa_i of contributors."""
+        return _where(counts > 0, comm).sum(axis=-1)
+
+
+@register("gather")
+@dataclasses.dataclass(frozen=True)
+class Gather(Communication):
+    """Each gradient is under way for kappa_i seconds while others compute."""
+
+    travels: ClassVar[bool] = True
+
+    def pause(self, comm: Any, alive: Any, counts: Any) -> Any:
+        """Nothing."""
+        return _where(counts < 0, comm).sum(axis=-1)
+
+
+@register("parallel")
+@dataclasses.dataclass(frozen=True)
+class Parallel(Communication):
+    """Single gradients go side by side: a worker's cycle is its gradient and kappa_i."""
+
+    rounds: ClassVar[bool] = False
+    arrivals: ClassVar[bool] = True
+
+    def pause(self, comm: Any, alive: Any, counts: Any) -> Any:
+        """There are no rounds."""
+        raise InputError("comm_model: 'parallel' is for asynchronous methods, rounds need another one.")
+
+
+Model = Communication | str
+"""What every `comm_model` argument takes: a model or its name."""
+
+
+def model(given: Model, use: str) -> Communication:
+    """A communication model from what the user gave.
+
+    Args:
+        given: the model, its name or a table.
+        use: "rounds" or "arrivals", what it must be defined for.
+
+    Raises:
+        InputError: an unknown name, or a model that is not for this use.
+    """
+    allowed = [
+        name for name, entry in entries("communication").items() if getattr(entry.maker, use, True)
+    ]
+    if isinstance(given, str) and given not in allowed:
+        raise InputError(f"comm_model: got {given!r}, allowed are {', '.join(allowed)}.")
+    found = make("communication", given, "comm_model")
+    if not getattr(found, use):
+        raise InputError(f"comm_model: got {str(found)!r}, allowed are {', '.join(allowed)}.")
+    return found
 
 
 def ring_allreduce(
@@ -48,6 +166,10 @@ def ring_allreduce(
         message: bytes of a gradient, 4 d for d float32 parameters.
         latency: seconds of one hop.
         bandwidth: bytes per second of one link.
+
+    Example:
+        >>> float(ring_allreduce(4, message=4e6, latency=1e-3, bandwidth=1e9))
+        0.012
     """
     message, latency, bandwidth = (np.asarray(x, np.float64) for x in (message, latency, bandwidth))
     return np.asarray(2 * (n - 1) * latency + 2 * message * (n - 1) / n / bandwidth)
@@ -62,6 +184,10 @@ def parameter_server(
         message: bytes of a gradient, 4 d for d float32 parameters.
         latency: seconds of one message.
         bandwidth: bytes per second of the worker's link.
+
+    Example:
+        >>> float(parameter_server(message=4e6, latency=1e-3, bandwidth=1e9))
+        0.01
     """
     message, latency, bandwidth = (np.asarray(x, np.float64) for x in (message, latency, bandwidth))
     return np.asarray(2 * (latency + message / bandwidth))

@@ -1,9 +1,9 @@
-"""When work that starts at some time is done, at fixed or time-varying speed, for one profile.
+"""When work is done that starts at some time, at fixed or time-varying speed, for one profile.
 
-Work is counted in gradients. Every formula here is written so that no product feeds a sum directly:
-compilers may fuse the two into one rounding, which would order some ties differently from machine to
-machine. A division or a selection in between prevents it; an optimisation barrier does not, as it is
-gone by the time machine code is made.
+Work is counted in gradients. No product here feeds a sum directly. Compilers may fuse the two into one
+rounding, which would order some ties differently from machine to machine. A division or a selection in
+between prevents it. An optimisation barrier does not, because it is gone by the time machine code is
+made.
 """
 
 from __future__ import annotations

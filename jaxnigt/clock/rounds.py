@@ -1,169 +1,301 @@
-"""Rounds in turn for one profile, at fixed or time-varying speed."""
+"""Rounds: each collects gradients until a rule is satisfied, then communicates once."""
 
 from __future__ import annotations
 
 import dataclasses
-from typing import NamedTuple
+from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float64, Int32, Int64, Key
+from jaxtyping import Array, Float64, Int32, Key
+from numpy.typing import ArrayLike
 
-from jaxnigt.checks import InputError
-from jaxnigt.clock.communication import ROUND_MODELS, check_model, round_communication
-from jaxnigt.clock.pace import Pace, timetable
-from jaxnigt.clock.random_rounds import RULES, RandomRounds
-from jaxnigt.clock.rules import First
-from jaxnigt.clock.selection import Selection, select
-from jaxnigt.clock.types import Kernel, Rounds, over_profiles
+from jaxnigt.checks import InputError, choice, whole
+from jaxnigt.clock.batching import Kernel, over_profiles, per_round
+from jaxnigt.clock.communication import Communication, Model, model
+from jaxnigt.clock.counting import Cancel, Finish
+from jaxnigt.clock.events import RandomRounds
+from jaxnigt.clock.pace import Pace
+from jaxnigt.clock.rules import Malenia, MSynchronous, Rennala, RoundSizes, Rule, Synchronous, sizes
 from jaxnigt.profiles import Profile
+from jaxnigt.registry import make, named
+
+RESTARTS = ("cancel", "finish")
 
 
-class Round(NamedTuple):
-    """One round; scans stack it.
-
-    Attributes:
-        end: f64[], seconds at which it is over.
-        counts: i32[n], gradients of each worker that entered it.
-    """
-
-    end: Float64[Array, "..."]
-    counts: Int32[Array, "... n"]
-
-
-@dataclasses.dataclass(frozen=True)
-class Cancel:
-    """Rounds after each of which all workers restart at the new point.
+@dataclasses.dataclass(frozen=True, eq=False)
+class Rounds:
+    """When rounds are over and who contributed to them.
 
     Attributes:
-        rule: "synchronous" or a key of `RULES`.
-        comm_model: as `round_communication` knows it.
-        alike: whether every round starts at time 0, so that `end` is a duration.
+        end: f64[..., K], seconds at which round k is over, communication included; inf if never.
+        counts: i32, broadcastable to [..., K, n]: gradients of each worker that entered round k; None
+            where they were not asked for.
+        rule: the rule that ended the collections.
+        sizes: i64[K], the batch of each round; 0 where the rule names none.
+        restart: "cancel" or "finish".
+        comm_model: the model of the network.
     """
 
-    rule: str
-    comm_model: str
-    alike: bool
+    end: Float64[np.ndarray, "*profiles K"]
+    counts: Int32[np.ndarray, "..."] | None
+    rule: Rule
+    sizes: RoundSizes
+    restart: str
+    comm_model: Communication
 
-    def __call__(
-        self, pace: Pace, comm: Float64[Array, " n"], key: Key[Array, ""], sizes: Int64[Array, " K"]
-    ) -> Round:
-        """Rounds of these sizes."""
+    def __repr__(self) -> str:
+        *profiles, rounds = self.end.shape
+        last = np.ravel(self.end[..., -1])
+        return (
+            f"Rounds({named(self.rule)}, {self.comm_model}, restart={self.restart}, "
+            f"profiles={profiles}, rounds={rounds},\n  last round over after {last.min():.6g} to "
+            f"{last.max():.6g} s)"
+        )
 
-        def one_round(
-            start: Float64[Array, ""], size: Int64[Array, ""]
-        ) -> tuple[Float64[Array, ""], Round]:
-            done = self._round(pace, comm, start, size)
-            # A round that never ends is followed by none; its start is replaced to keep out NaN.
-            end = jnp.where(jnp.isfinite(start), done.end, jnp.inf)
-            return (jnp.zeros(()) if self.alike else end), done._replace(end=end)
 
-        if self.alike:
-            return jax.vmap(lambda size: one_round(jnp.zeros(()), size)[1])(sizes)
-        return jax.lax.scan(one_round, jnp.zeros(()), sizes)[1]
+def collect(
+    profile: Profile,
+    rule: Rule | str,
+    rounds: int,
+    *,
+    init_batch: int | None = None,
+    key: int | Key[Array, ""] | None = None,
+    restart: str = "cancel",
+    comm_model: Model = "allreduce",
+    counts: bool = True,
+) -> Rounds:
+    """Rounds of any rule. Each ends with the first arrival after which the rule is satisfied.
 
-    def _round(
-        self, pace: Pace, comm: Float64[Array, " n"], start: Float64[Array, ""], size: Int64[Array, ""]
-    ) -> Round:
-        start = jnp.where(jnp.isfinite(start), start, 0.0)
-        live = jnp.isfinite(pace.h)
-        lead = jnp.where(live, comm, 0.0) if self.comm_model == "gather" else jnp.zeros_like(comm)
-        table = timetable(pace, jnp.broadcast_to(start, comm.shape), lead)
-        if self.rule == "synchronous":
-            each = jnp.broadcast_to(size.astype(jnp.float64), comm.shape)
-            completion = table.arrival(each)
-            found = Selection(completion.max(), jnp.zeros((), jnp.int64), each, each)
-        else:
-            found = select(table, jnp.zeros_like(comm), RULES[self.rule](size))
-            completion = table.arrival(jnp.ones_like(comm))
-        counts = found.counts
-        if self.rule == "m_synchronous":
-            counts = jnp.minimum(counts, 1.0)
-        if self.comm_model == "server" and self.rule in ("synchronous", "m_synchronous"):
-            # Each contributor sends as soon as it is done.
-            end = jnp.where(counts > 0, completion + jnp.where(live, comm, 0.0), 0.0).max()
-            end = jnp.where(jnp.isfinite(found.time), end, jnp.inf)
-        else:
-            end = found.time + round_communication(self.comm_model, comm, live, counts)
-        return Round(end, counts.astype(jnp.int32))
+    Arrivals are ordered by (time, worker index).
+
+    Args:
+        profile: times of n workers; leading axes are profiles.
+        rule: of `jaxnigt.clock`, of your own, or the registered name of one.
+        rounds: K, how many rounds.
+        init_batch: the batch of the first round, for rules that have one.
+        key: for random times; consumed.
+        restart: "cancel" drops unfinished work and restarts all workers at the new point. "finish" lets
+            a busy worker complete its stale gradient, which is discarded, before it joins. A worker that
+            gets free while the round communicates waits for the new point.
+        comm_model: how the round communicates, a `Communication` or its name.
+        counts: whether to return the counts, which take 4 K n bytes a profile where rounds differ.
+
+    Returns:
+        Rounds with end f64[..., K] and counts i32[..., K or 1, n].
+
+    Raises:
+        InputError: a number below 1, a profile with the wrong number of workers, an unknown name, or
+            random times without a key.
+
+    Example:
+        >>> from jaxnigt.profiles import power_law
+        >>> collect(power_law(4, 0.5), Rennala(3), 2).end
+        array([1.73205081, 3.46410162])
+    """
+    rule = make("rule", rule)
+    return run(rule, profile, sizes(rule, rounds, init_batch), key, comm_model, restart, counts)
+
+
+def synchronous(
+    profile: Profile,
+    rounds: int,
+    *,
+    per_worker: ArrayLike = 1,
+    key: int | Key[Array, ""] | None = None,
+    comm_model: Model = "allreduce",
+    counts: bool = True,
+) -> Rounds:
+    """Rounds in which each worker computes `per_worker` gradients and all wait for the slowest.
+
+    A dead worker never delivers, so the rounds of its profile end at `inf`.
+
+    Args:
+        profile: times of n workers; leading axes are profiles.
+        rounds: K, how many rounds.
+        per_worker: gradients of each worker in a round, one number or i[K].
+        key: for random times; consumed.
+        comm_model: "allreduce" adds max_i kappa_i over live workers; "server" and "gather" end at
+            max_i (per_worker h_i + kappa_i); "serial" adds the sum of kappa_i.
+        counts: as for `collect`.
+
+    Returns:
+        Rounds with end f64[..., K] and counts i32[..., K or 1, n].
+
+    Raises:
+        InputError: a number below 1, an unknown communication model, or random times without a key.
+
+    Example:
+        >>> from jaxnigt.profiles import power_law
+        >>> synchronous(power_law(4, 0.5, comm_scale=1.0), rounds=3).end
+        array([3., 6., 9.])
+    """
+    shares = per_round("per_worker", per_worker, whole("rounds", rounds))
+    rule = Synchronous(profile.n, int(shares[-1]))
+    return run(rule, profile, shares * profile.n, key, comm_model, "cancel", counts)
+
+
+def m_synchronous(
+    profile: Profile,
+    m: int,
+    rounds: int,
+    *,
+    key: int | Key[Array, ""] | None = None,
+    comm_model: Model = "allreduce",
+    counts: bool = True,
+) -> Rounds:
+    """Rounds that end with the first gradient of each of the m first workers; the rest is dropped.
+
+    Source: m-Synchronous SGD (Begunov and Tyurin, arXiv 2602.03802).
+
+    Args:
+        profile: times of n workers; leading axes are profiles.
+        m: workers that a round waits for, 1 to n.
+        rounds: K, how many rounds.
+        key: for random times; consumed.
+        comm_model: as for `synchronous`, with the m contributors in place of all workers.
+        counts: as for `collect`.
+
+    Returns:
+        Rounds with end f64[..., K] and counts i32[..., K or 1, n] of zeros and ones.
+
+    Raises:
+        InputError: m not in 1 to n, an unknown communication model, or random times without a key.
+
+    Example:
+        >>> from jaxnigt.profiles import power_law
+        >>> m_synchronous(power_law(4, 0.5), m=2, rounds=2).counts
+        array([[1, 1, 0, 0]], dtype=int32)
+    """
+    rule = MSynchronous(whole("m", m))
+    return run(rule, profile, sizes(rule, rounds), key, comm_model, "cancel", counts)
+
+
+def rennala(
+    profile: Profile,
+    batch: ArrayLike,
+    rounds: int,
+    *,
+    key: int | Key[Array, ""] | None = None,
+    restart: str = "cancel",
+    comm_model: Model = "allreduce",
+    counts: bool = True,
+) -> Rounds:
+    """Rounds that end with the first `batch` gradients computed at the round's point.
+
+    Source: Algorithm 2 of arXiv 2509.24305, where unfinished work is stopped (`restart="cancel"`).
+
+    Args:
+        profile: times of n workers; leading axes are profiles.
+        batch: M, gradients that enter a round, one number or i[K].
+        rounds: K, how many rounds.
+        key: for random times; consumed.
+        restart: "cancel" or "finish", as for `collect`.
+        comm_model: "allreduce" adds max_i kappa_i over live workers, "server" over contributors,
+            "serial" the sum over contributors; "gather" (for "cancel") ends at the first t at which the
+            rule holds for gradients computed by t - kappa_i.
+        counts: as for `collect`.
+
+    Returns:
+        Rounds with end f64[..., K] and counts i32[..., K or 1, n].
+
+    Raises:
+        InputError: a number below 1, an unknown restart rule or communication model, or random times
+            without a key.
+
+    Example:
+        >>> from jaxnigt.profiles import power_law
+        >>> result = rennala(power_law(4, 0.5), batch=3, rounds=2)
+        >>> result.end, result.counts
+        (array([1.73205081, 3.46410162]), array([[1, 1, 1, 0]], dtype=int32))
+    """
+    batches = per_round("batch", batch, whole("rounds", rounds))
+    return run(Rennala(int(batches[-1])), profile, batches, key, comm_model, restart, counts)
+
+
+def malenia(
+    profile: Profile,
+    batch: ArrayLike,
+    rounds: int,
+    *,
+    key: int | Key[Array, ""] | None = None,
+    comm_model: Model = "allreduce",
+    counts: bool = True,
+) -> Rounds:
+    """Rounds that end with the first arrival at which ((1/n) sum_i 1/M_i)^-1 >= M/n.
+
+    Every worker delivers at least one gradient, so a dead worker makes rounds end at `inf`. Sums of
+    1/M_i that are equal as fractions count as equal. Source: Algorithm 3 of arXiv 2509.24305.
+
+    Args:
+        profile: times of n workers; leading axes are profiles.
+        batch: M, one number or i[K].
+        rounds: K, how many rounds.
+        key: for random times; consumed.
+        comm_model: as for `rennala` with restart="cancel".
+        counts: as for `collect`.
+
+    Returns:
+        Rounds with end f64[..., K] and counts i32[..., K or 1, n].
+
+    Raises:
+        InputError: a number below 1, an unknown communication model, or random times without a key.
+
+    Example:
+        >>> from jaxnigt.profiles import Profile
+        >>> result = malenia(Profile([1.0, 10.0]), batch=3, rounds=1)
+        >>> result.end, result.counts
+        (array([10.]), array([[10,  1]], dtype=int32))
+    """
+    batches = per_round("batch", batch, whole("rounds", rounds))
+    return run(Malenia(int(batches[-1])), profile, batches, key, comm_model, "cancel", counts)
 
 
 @dataclasses.dataclass(frozen=True)
-class Finish:
-    """Rennala rounds in which a busy worker first finishes its stale gradient."""
-
-    comm_model: str
-
-    def __call__(
-        self, pace: Pace, comm: Float64[Array, " n"], key: Key[Array, ""], sizes: Int64[Array, " K"]
-    ) -> Round:
-        """Rounds of these sizes: each worker carries when it started and how far it is."""
-        live = jnp.isfinite(pace.h)
-
-        def one_round(
-            grid: tuple[Array, Array], size: Int64[Array, ""]
-        ) -> tuple[tuple[Array, Array], Round]:
-            start, skip = grid
-            table = timetable(pace, start)
-            found = select(table, skip, First(size))
-            pause = round_communication(self.comm_model, comm, live, found.counts)
-            over = found.time + pause
-            # Who delivered last is free at once; the others are busy with a gradient now stale.
-            delivered = jnp.arange(len(comm)) == found.worker
-            skip = found.position + jnp.where(delivered, 0.0, 1.0)
-            waits = (pause > 0) & (table.arrival(skip) <= over)
-            restart = waits & jnp.isfinite(over)
-            grid = (jnp.where(restart, over, start), jnp.where(restart, 0.0, skip))
-            return grid, Round(over, found.counts.astype(jnp.int32))
-
-        grid = (jnp.zeros_like(comm), jnp.zeros_like(comm))
-        return jax.lax.scan(one_round, grid, sizes)[1]
-
-
-@dataclasses.dataclass(frozen=True)
-class EndsOnly:
+class _EndsOnly:
     """Rounds of another kernel without their counts, which are n times as large as their ends."""
 
     kernel: Kernel
 
-    def __call__(
-        self, pace: Pace, comm: Float64[Array, " n"], key: Key[Array, ""], sizes: Int64[Array, " K"]
-    ) -> tuple[Float64[Array, " K"], None]:
-        """Ends of rounds of these sizes."""
-        return self.kernel(pace, comm, key, sizes)[0], None
+    def __call__(self, pace: Pace, *arguments: Any) -> tuple[Float64[Array, " K"], None]:
+        """Ends of the rounds."""
+        return self.kernel(pace, *arguments)[0], None
 
 
-def run_rounds(
-    rule: str,
+def run(
+    rule: Rule,
     profile: Profile,
-    sizes: np.ndarray,
-    *,
+    batches: RoundSizes,
     key: int | Key[Array, ""] | None,
-    comm_model: str,
+    comm_model: Model,
     restart: str = "cancel",
     counts: bool = True,
 ) -> Rounds:
-    """Rounds of a rule for all profiles; see the functions of `jaxnigt.clock` for the arguments."""
-    check_model(comm_model, ROUND_MODELS)
-    if restart == "finish" and comm_model == "gather":
-        raise InputError('comm_model: "gather" is defined for restart = "cancel" only.')
-    alike = profile.fixed and restart == "cancel"
-    # Under fixed times all rounds of one size are alike, so one of each is enough.
-    kinds, which = np.unique(sizes, return_inverse=True) if alike else (sizes, None)
+    """Rounds of a rule with the batch of each round given; see `collect` for the other arguments."""
+    network = model(comm_model, "rounds")
+    choice("restart", restart, RESTARTS)
+    rule.check(profile.n)
+    finishes = restart == "finish"
+    if finishes and network.travels:
+        raise InputError(f'comm_model: "{network}" is defined for restart = "cancel" only.')
+    if finishes and rule.most is not None:
+        raise InputError('restart: "finish" is for rules without a share for each worker.')
+    alike = profile.fixed and not finishes
+    # Under fixed times all rounds of one batch are alike, so one of each is enough.
+    kinds, which = np.unique(batches, return_inverse=True) if alike else (batches, None)
+    template = rule.sized(0)  # so that one compiled program serves all batches
     kernel: Kernel
     if profile.noise is not None:
-        kernel = RandomRounds(rule, restart, comm_model, profile.noise, int(sizes.max()))
-    elif restart == "finish":
-        kernel = Finish(comm_model)
+        kernel = RandomRounds(template, finishes, network, profile.noise, max(1, int(batches.max())))
+    elif finishes:
+        kernel = Finish(template, network)
     else:
-        kernel = Cancel(rule, comm_model, alike)
-    end, count = over_profiles(kernel if counts else EndsOnly(kernel), profile, key, kinds)
+        kernel = Cancel(template, network, alike)
+    end, count = over_profiles(kernel if counts else _EndsOnly(kernel), profile, key, kinds)
     if which is not None:
         end = _ends(end, which)
         if counts and len(kinds) > 1:
             count = count[..., which, :]
-    return Rounds(end, count, rule, sizes, restart, comm_model)
+    return Rounds(end, count, rule, batches, restart, network)
 
 
 def _ends(

@@ -1,55 +1,226 @@
-"""When each collection is over, as additive scores of the workers' counts, and where to look for it.
+"""Rules that say when the collection of a round is over.
 
-Counts are whole numbers in float64, which compilers handle faster than integers.
+A rule of your own is a frozen dataclass with `done`. That is enough to run the clock, to verify its
+results, to train and to sweep:
+
+    >>> @dataclasses.dataclass(frozen=True)
+    ... class Distinct(Rule):
+    ...     q: int = 3
+    ...     def done(self, counts):
+    ...         return (counts >= 2).sum(axis=-1) >= self.q
+
+The other methods of `Rule` are hints. They make the four rules of this file fast, and change no result.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import abc
+import dataclasses
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float64, Int64
+import numpy as np
+from jaxtyping import Array, Bool, Float64, Int, Int64, Num
 
+from jaxnigt.checks import InputError, whole
 from jaxnigt.clock.pace import Timetable
+from jaxnigt.registry import declare, register
+
+Counts = Float64[Array, " n"]
+"""Gradients of each worker as whole numbers in float64, which compilers handle faster than integers."""
 
 _SLACK = 1e-12
 """Relative slack of Malenia's condition: sums of 1/M_i that are equal as fractions count as equal."""
 
 _BACK = 1e-12
-"""Relative step back before an arrival, beyond the rounding of counts that are not exact."""
+"""Relative step back before an arrival, which is more than the rounding of counts that are not exact."""
 
 _FEW, _STEPS = 2.5, 40
-"""Arrivals that are left to be taken one by one, and how often to try for that."""
+"""A search for the deciding arrival ends when so few arrivals are left, or after so many steps."""
 
-Counts = Float64[Array, " n"]
+Self = TypeVar("Self", bound="Rule")
 
 
 def before(time: Float64[Array, ""]) -> Float64[Array, ""]:
-    """A time a little earlier, so that what arrives at `time` has surely not arrived."""
+    """A time a little earlier. What arrives at `time` has surely not arrived then."""
     return time - _BACK * jnp.abs(time)
 
 
-class First(NamedTuple):
-    """The first M gradients, whoever computes them (Rennala)."""
+@dataclasses.dataclass(frozen=True)
+class Rule(abc.ABC):
+    """When a round has enough gradients. Arrivals are taken one at a time, in order of (time, worker).
 
-    m: Int64[Array, ""]
+    `done` must stay true as counts grow. It may use jax.numpy, methods of arrays or the array API, as it
+    is called with NumPy and with JAX arrays.
+    """
 
-    def score(self, counts: Counts) -> Float64[Array, "n 1"]:
+    @abc.abstractmethod
+    def done(self, counts: Num[Any, "... n"]) -> Bool[Any, "..."]:
+        """Whether a round with these gradients of each worker is over.
+
+        Args:
+            counts: i[..., n], gradients of each worker that have arrived in the round.
+
+        Returns:
+            bool[...].
+        """
+
+    @property
+    def batch(self) -> int | None:
+        """How many gradients a round asks for, None where the rule does not say."""
+        return None
+
+    def check(self, n: int) -> None:  # noqa: B027  (most rules can be satisfied by any number)
+        """Raise InputError where a profile of n workers cannot satisfy the rule."""
+
+    # What follows changes how fast results come, and what of them is known beforehand.
+
+    @property
+    def most(self) -> Any:
+        """How many gradients one worker delivers in a round before it waits; None for no limit."""
+        return None
+
+    def sized(self: Self, size: Any) -> Self:
+        """The rule with another batch, which may be a traced number; itself where it has none."""
+        return self
+
+    def slots(self, size: int, heterogeneous: bool) -> Int[np.ndarray, " B"] | None:
+        """The workers of a round's gradients where the clock cannot change them, else None.
+
+        Args:
+            size: gradients of the round.
+            heterogeneous: whether it matters whose gradients they are. Where it does not, worker 0
+                stands for all.
+        """
+        return None
+
+    def quota(self, n: int) -> tuple[Any, Any] | None:
+        """(m, each) where m workers end the round by delivering `each`, their share; else None."""
+        return None
+
+    def events(self, largest: int) -> int:
+        """Arrivals to take between two looks at whether a round under random times is over."""
+        return 16
+
+    def low(self, table: Timetable, skip: Counts) -> Float64[Array, ""]:
+        """A time before the deciding arrival, and close to it.
+
+        By bisection on whether the rule holds, after the first time at which it does has been bracketed
+        by doubling. The work of workers is rounded down, so that the counts may be off by one at an
+        arrival.
+
+        Args:
+            table: arrivals of the workers.
+            skip: f64[n], first arrivals of each worker that do not count.
+        """
+
+        def enough(time: Float64[Array, ""]) -> Bool[Array, ""]:
+            work = table.work(jnp.broadcast_to(time, skip.shape))
+            return over(self, jnp.maximum(jnp.floor(work) - skip, 0.0))
+
+        def far(state: tuple[Array, Array]) -> Bool[Array, ""]:
+            return ~enough(state[0]) & (state[1] < 1000)
+
+        first = table.arrival(skip + 1).min()
+        start = jnp.where(jnp.isfinite(first), first, 1.0)
+        high, _ = jax.lax.while_loop(far, lambda s: (2 * s[0], s[1] + 1), (start, jnp.zeros((), int)))
+        return before(bisected(enough, jnp.zeros(()), high))
+
+
+declare("rule", Rule)
+
+
+def bisected(enough: Any, low: Float64[Array, ""], high: Float64[Array, ""]) -> Float64[Array, ""]:
+    """The lower end of a bracket that has been halved until it holds the first time that is enough."""
+
+    def halve(_: Array, bracket: tuple[Array, Array]) -> tuple[Array, Array]:
+        low, high = bracket
+        middle = 0.5 * (low + high)
+        reached = enough(middle)
+        return jnp.where(reached, low, middle), jnp.where(reached, middle, high)
+
+    return jax.lax.fori_loop(0, 45, halve, (low, high))[0]
+
+
+def useful(rule: Rule, counts: Counts) -> Counts:
+    """Counts without what workers deliver beyond their share."""
+    return counts if rule.most is None else jnp.minimum(counts, rule.most)
+
+
+def over(rule: Rule, counts: Float64[Array, "*any n"]) -> Bool[Array, "*any"]:
+    """Whether a round is over, asked in the way that is fastest for the rule."""
+    if isinstance(rule, Additive):
+        return rule.enough(rule.score(counts).sum(axis=-2))
+    return jnp.asarray(rule.done(useful(rule, counts).astype(jnp.int64)))
+
+
+def resized(rule: Self, **fields: Any) -> Self:
+    """A rule with some fields changed and not checked, as they may be traced numbers."""
+    changed = object.__new__(type(rule))
+    for field in dataclasses.fields(rule):
+        object.__setattr__(changed, field.name, fields.get(field.name, getattr(rule, field.name)))
+    return changed
+
+
+class Additive(Rule):
+    """A rule whose condition is a sum over workers, which one more arrival changes in one term only."""
+
+    @abc.abstractmethod
+    def score(self, counts: Float64[Array, "*any n"]) -> Float64[Array, "*any n s"]:
+        """What each worker's gradients add."""
+
+    @abc.abstractmethod
+    def enough(self, total: Float64[Array, "*any s"]) -> Bool[Array, "*any"]:
+        """Whether the sum over workers ends the round."""
+
+
+@register("rennala")
+@dataclasses.dataclass(frozen=True)
+class Rennala(Additive):
+    """The first M gradients, whoever computes them. Source: Algorithm 2 of arXiv 2509.24305.
+
+    Attributes:
+        batch: M.
+    """
+
+    batch: int = 20  # pyright: ignore[reportIncompatibleMethodOverride]
+
+    def __post_init__(self) -> None:
+        whole("batch", self.batch)
+
+    def done(self, counts: Num[Any, "... n"]) -> Bool[Any, "..."]:
+        """Whether the counts add up to M."""
+        return counts.sum(axis=-1) >= self.batch
+
+    def sized(self, size: Any) -> Rennala:
+        """The rule with another M."""
+        return resized(self, batch=size)
+
+    def slots(self, size: int, heterogeneous: bool) -> Int[np.ndarray, " B"] | None:
+        """M gradients, all said to be worker 0's where workers share one problem."""
+        return None if heterogeneous else np.zeros(size, np.int32)
+
+    def events(self, largest: int) -> int:
+        """A round takes M arrivals at least."""
+        return largest
+
+    def score(self, counts: Float64[Array, "*any n"]) -> Float64[Array, "*any n 1"]:
         """Every gradient counts."""
-        return counts[:, None]
+        return counts[..., None]
 
     def enough(self, total: Float64[Array, "*any 1"]) -> Bool[Array, "*any"]:
         """M of them."""
-        return total[..., 0] >= self.m.astype(jnp.float64)
+        return total[..., 0] >= jnp.asarray(self.batch).astype(jnp.float64)
 
     def low(self, table: Timetable, skip: Counts) -> Float64[Array, ""]:
-        """Where the work done adds up to M, then on to where whole gradients nearly do."""
-        m = self.m.astype(jnp.float64)
-        # Whole gradients, so that it is the deciding arrival's own piece and not the one before. Each
-        # piece alone, as XLA would give a sum over one axis of three to a library that is slow at it.
-        whole = [jnp.floor(jnp.maximum(done - skip, 0.0)).sum() for done in table.done[1:]]
-        piece = jnp.sum(jnp.asarray(whole) < m)
+        """Where the work done adds up to M, and from there on to where whole gradients nearly do."""
+        m = jnp.asarray(self.batch).astype(jnp.float64)
+        # Whole gradients tell the deciding arrival's own piece of time from the one before. Each piece
+        # has a sum of its own, because XLA gives a sum over one axis of three to a library that is slow
+        # at it.
+        whole_ = [jnp.floor(jnp.maximum(done - skip, 0.0)).sum() for done in table.done[1:]]
+        piece = jnp.sum(jnp.asarray(whole_) < m)
         edge, done = table.edge[piece], table.done[piece] - skip
         rate = table.pace.power[piece] / table.pace.h
         # Without the workers that are not useful yet the work is less, so this is late, not early.
@@ -60,9 +231,9 @@ class First(NamedTuple):
             return jnp.maximum(done + jnp.maximum(time - edge, 0.0) * rate, 0.0)
 
         for _ in range(3):  # Newton's method on a convex function, from the right
-            useful = work(time)
-            slope = jnp.where(useful > 0, rate, 0.0).sum()
-            time = time - (useful.sum() - m) / jnp.where(slope > 0, slope, 1.0)
+            worked = work(time)
+            slope = jnp.where(worked > 0, rate, 0.0).sum()
+            time = time - (worked.sum() - m) / jnp.where(slope > 0, slope, 1.0)
         if len(table.done) > 1:  # fractions may have added up to M before the piece begins
             time = jnp.maximum(time, edge.min())
         slope = jnp.where(work(time) > 0, rate, 0.0).sum()
@@ -71,7 +242,7 @@ class First(NamedTuple):
             return m - jnp.floor(work(time)).sum()
 
         def closer(state: tuple[Array, ...]) -> tuple[Array, ...]:
-            """Where the missing gradients come if they come evenly, and every other time the middle."""
+            """Go where the missing gradients come if they come evenly, and every other time halfway."""
             low, high, missing, beyond, steps = state
             share = jnp.clip((missing - 0.5) / (missing + beyond), 0.02, 0.98)
             guess = low + jnp.where(steps % 2 == 0, share, 0.5) * (high - low)
@@ -92,30 +263,30 @@ class First(NamedTuple):
         return before(jnp.where(total > 0, low, 0.0))
 
 
-class Fastest(NamedTuple):
-    """One gradient from each of the first m workers (m-synchronous)."""
+@register("malenia")
+@dataclasses.dataclass(frozen=True)
+class Malenia(Additive):
+    """Until ((1/n) sum_i 1/M_i)^-1 >= M/n, with 1/0 = inf. Source: Algorithm 3 of arXiv 2509.24305.
 
-    m: Int64[Array, ""]
+    Attributes:
+        batch: M.
+    """
 
-    def score(self, counts: Counts) -> Float64[Array, "n 1"]:
-        """A worker's first gradient counts."""
-        return jnp.minimum(counts, 1.0)[:, None]
+    batch: int = 20  # pyright: ignore[reportIncompatibleMethodOverride]
 
-    def enough(self, total: Float64[Array, "*any 1"]) -> Bool[Array, "*any"]:
-        """m workers."""
-        return total[..., 0] >= self.m.astype(jnp.float64)
+    def __post_init__(self) -> None:
+        whole("batch", self.batch)
 
-    def low(self, table: Timetable, skip: Counts) -> Float64[Array, ""]:
-        """The m-th of their first arrivals."""
-        return before(jnp.sort(table.arrival(skip + 1))[self.m - 1])
+    def done(self, counts: Num[Any, "... n"]) -> Bool[Any, "..."]:
+        """Whether every worker has delivered and sum_i 1/M_i <= n^2 / M."""
+        inverse = (1 / counts.clip(1)).sum(axis=-1)
+        return (counts > 0).all(axis=-1) & (inverse * self.batch <= counts.shape[-1] ** 2 * (1 + _SLACK))
 
+    def sized(self, size: Any) -> Malenia:
+        """The rule with another M."""
+        return resized(self, batch=size)
 
-class Harmonic(NamedTuple):
-    """((1/n) sum 1/M_i)^-1 >= M/n with 1/0 = inf (Malenia)."""
-
-    m: Int64[Array, ""]
-
-    def score(self, counts: Counts) -> Float64[Array, "n 3"]:
+    def score(self, counts: Float64[Array, "*any n"]) -> Float64[Array, "*any n 3"]:
         """1/M_i where that is finite, whether it is not, and 1 to count the workers."""
         none = counts == 0
         inverse = jnp.where(none, 0.0, 1 / jnp.maximum(counts, 1.0))
@@ -124,20 +295,121 @@ class Harmonic(NamedTuple):
     def enough(self, total: Float64[Array, "*any 3"]) -> Bool[Array, "*any"]:
         """No worker without a gradient, and sum 1/M_i <= n^2 / M."""
         inverse, none, n = (total[..., i] for i in range(3))
-        return (none == 0) & (inverse * self.m.astype(jnp.float64) <= n**2 * (1 + _SLACK))
+        m = jnp.asarray(self.batch).astype(jnp.float64)
+        return (none == 0) & (inverse * m <= n**2 * (1 + _SLACK))
 
     def low(self, table: Timetable, skip: Counts) -> Float64[Array, ""]:
-        """By bisection between where everyone has one and where everyone has M/n."""
-        share = jnp.ceil(self.m.astype(jnp.float64) / len(skip))
+        """By bisection between where everyone has one gradient and where everyone has M/n."""
+        share = jnp.ceil(jnp.asarray(self.batch).astype(jnp.float64) / len(skip))
         first, last = table.arrival(skip + 1).max(), table.arrival(skip + share).max()
-        bounded = jnp.isfinite(last)
 
-        def halve(_: Array, bracket: tuple[Array, Array]) -> tuple[Array, Array]:
-            low, high = bracket
-            middle = 0.5 * (low + high)
-            work = table.work(jnp.broadcast_to(middle, skip.shape))
-            enough = self.enough(self.score(jnp.maximum(jnp.floor(work) - skip, 0.0)).sum(axis=0))
-            return jnp.where(enough, low, middle), jnp.where(enough, middle, high)
+        def enough(time: Float64[Array, ""]) -> Bool[Array, ""]:
+            work = table.work(jnp.broadcast_to(time, skip.shape))
+            return over(self, jnp.maximum(jnp.floor(work) - skip, 0.0))
 
-        start = (before(first), jnp.where(bounded, last, first))
-        return before(jax.lax.fori_loop(0, 45, halve, start)[0])
+        return before(bisected(enough, before(first), jnp.where(jnp.isfinite(last), last, first)))
+
+
+@register("synchronous")
+@dataclasses.dataclass(frozen=True)
+class Synchronous(Rule):
+    """The same number of gradients from each of n workers. The slowest is waited for.
+
+    Attributes:
+        workers: n.
+        per_worker: gradients of each of them.
+    """
+
+    workers: int = 10
+    per_worker: int = 1
+
+    def __post_init__(self) -> None:
+        whole("workers", self.workers)
+        whole("per_worker", self.per_worker)
+
+    def done(self, counts: Num[Any, "... n"]) -> Bool[Any, "..."]:
+        """Whether every worker has delivered its share."""
+        return (counts >= self.per_worker).all(axis=-1)
+
+    @property
+    def batch(self) -> int:
+        """Gradients of all workers together."""
+        return self.workers * self.per_worker
+
+    @property
+    def most(self) -> Any:
+        """A worker that has delivered its share waits."""
+        return self.per_worker
+
+    def check(self, n: int) -> None:
+        """Raise InputError unless the profile has as many workers as the rule."""
+        if n != self.workers:
+            raise InputError(f"profile: got n = {n} workers, the rule waits for {self.workers}.")
+
+    def sized(self, size: Any) -> Synchronous:
+        """The rule with equal shares of another batch."""
+        return resized(self, per_worker=size // self.workers)
+
+    def slots(self, size: int, heterogeneous: bool) -> Int[np.ndarray, " B"]:
+        """Slot s belongs to worker s modulo n, under every profile."""
+        if size % self.workers:
+            raise InputError(
+                f"init_batch: got {size}, multiples of the {self.workers} workers are allowed."
+            )
+        return np.arange(size, dtype=np.int32) % self.workers
+
+    def quota(self, n: int) -> tuple[Any, Any]:
+        """All n workers."""
+        return n, self.per_worker
+
+
+@register("m_synchronous")
+@dataclasses.dataclass(frozen=True)
+class MSynchronous(Rule):
+    """One gradient from each of the m first workers. Source: Begunov and Tyurin, arXiv 2602.03802.
+
+    Attributes:
+        batch: m.
+    """
+
+    batch: int = 5  # pyright: ignore[reportIncompatibleMethodOverride]
+
+    def __post_init__(self) -> None:
+        whole("batch", self.batch)
+
+    def done(self, counts: Num[Any, "... n"]) -> Bool[Any, "..."]:
+        """Whether m workers have delivered."""
+        return (counts > 0).sum(axis=-1) >= self.batch
+
+    @property
+    def most(self) -> int:
+        """One gradient a worker."""
+        return 1
+
+    def check(self, n: int) -> None:
+        """Raise InputError where there are fewer than m workers."""
+        if self.batch > n:
+            raise InputError(f"m: got {self.batch}, 1 to n = {n} workers are allowed.")
+
+    def sized(self, size: Any) -> MSynchronous:
+        """The rule with another m."""
+        return resized(self, batch=size)
+
+    def slots(self, size: int, heterogeneous: bool) -> Int[np.ndarray, " B"] | None:
+        """m gradients, all said to be worker 0's where workers share one problem."""
+        return None if heterogeneous else np.zeros(size, np.int32)
+
+    def quota(self, n: int) -> tuple[Any, Any]:
+        """The m first workers."""
+        return self.batch, 1
+
+
+RoundSizes = Int64[np.ndarray, " K"]
+"""The batch of each round; 0 where the rule names none."""
+
+
+def sizes(rule: Rule, rounds: int, first: int | None = None) -> RoundSizes:
+    """The batch of each of K rounds, of which the first may have another."""
+    found = np.full(whole("rounds", rounds), rule.batch or 0, np.int64)
+    found[:1] = first or found[0]
+    return found

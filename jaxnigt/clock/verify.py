@@ -8,11 +8,13 @@ import numpy as np
 from jaxtyping import Bool, Float64
 
 from jaxnigt.checks import InvariantError
-from jaxnigt.clock.types import Arrivals, Rounds
+from jaxnigt.clock.arrivals import Arrivals
+from jaxnigt.clock.batching import double_precision
+from jaxnigt.clock.rounds import Rounds
+from jaxnigt.clock.rules import Rule
 from jaxnigt.profiles import Profile
 
 _REL = 1e-9
-_SLACK = 1e-12
 _BLOCK_NUMBERS = 2**22
 """Profiles x rounds x workers that are looked at together, each as a few float64."""
 
@@ -20,10 +22,10 @@ _BLOCK_NUMBERS = 2**22
 def verify(result: Rounds | Arrivals, profile: Profile) -> None:
     """Raise unless a result is one that the profile allows.
 
-    For rounds: shapes; ends that grow by positive durations; counts that sum to what the rule asks
-    for; Malenia's condition true at the stop and false one arrival earlier; and, where times are not
-    random, no worker faster or slower than its times allow. For arrivals: times in order, ties by
-    worker; staleness as the order implies; no worker or link faster than its times allow.
+    For rounds it checks the shapes, that ends grow, that the rule holds at the stop and not one arrival
+    earlier and, where times are not random, that no worker is faster or slower than its times allow. For
+    arrivals it checks that times are in order, ties by worker, that staleness is what the order implies,
+    and that no worker or link is faster than its times allow.
 
     Args:
         result: of a function of `jaxnigt.clock`.
@@ -31,6 +33,11 @@ def verify(result: Rounds | Arrivals, profile: Profile) -> None:
 
     Raises:
         InvariantError: names the first broken invariant and where.
+
+    Example:
+        >>> from jaxnigt.clock import rennala
+        >>> from jaxnigt.profiles import linear
+        >>> verify(rennala(linear(3), batch=4, rounds=2), linear(3))
     """
     time = result.end if isinstance(result, Rounds) else result.time
     if time.shape[:-1] != profile.shape:
@@ -108,44 +115,52 @@ def _verify_rounds(rounds: Rounds, profile: Profile) -> None:
         never, duration = never[..., :1], duration[..., :1]
     counts = np.broadcast_to(counts, (*rounds.end.shape, profile.n))
     _require("no negative counts", counts >= 0, "..., round, worker")
-    _verify_counts(rounds, counts, never)
+    _verify_rule(rounds, counts, never)
     if profile.noise is None:
         _verify_speed(rounds, counts, duration, profile)
 
 
-def _verify_counts(rounds: Rounds, counts: np.ndarray, never: np.ndarray) -> None:
-    """What the rule asks for, in every round that ends."""
-    sizes = rounds.sizes
-    total = counts.sum(axis=-1)
-    if rounds.rule == "synchronous":
-        _require(
-            "every worker delivers its share", (counts == sizes[:, None]).all(-1) | never, "..., round"
-        )
-    elif rounds.rule == "m_synchronous":
-        _require("one gradient a worker at most", counts <= 1, "..., round, worker")
-        _require("m workers deliver", (total == sizes) | never, "..., round")
-    elif rounds.rule == "rennala":
-        _require("counts sum to M", (total == sizes) | never, "..., round")
-    else:
-        _require("Malenia's condition holds at the stop", _malenia(counts, sizes) | never, "..., round")
-        # Dropping the last arrival must break it; who came last is one of those who delivered.
-        fails = (~_malenia(counts, sizes, drop=True) & (counts > 0)).any(axis=-1)
-        _require("Malenia's condition fails one arrival earlier", fails | never, "..., round")
+def _verify_rule(rounds: Rounds, counts: np.ndarray, never: np.ndarray) -> None:
+    """The rule holds in every round that ends, and did not hold one arrival earlier.
+
+    The rule is asked by its `done`, on NumPy arrays; the kernels ask it in other ways.
+    """
+    name = type(rounds.rule).__name__
+    holds, failed = never.copy(), never.copy()
+    for size in np.unique(rounds.sizes):
+        rule, now = rounds.rule.sized(int(size)), rounds.sizes == size
+        if rule.most is not None:
+            share = (counts[:, now] <= rule.most) | never[:, now, None]
+            _require(f"{name}: no worker delivers more than its share", share, "..., round, worker")
+        holds[:, now] |= _done(rule, counts[:, now])
+        failed[:, now] |= _fails_earlier(rule, counts[:, now], never[:, now])
+    _require(f"{name}: the rule holds at the stop", holds, "..., round")
+    _require(f"{name}: the rule does not hold one arrival earlier", failed, "..., round")
 
 
-def _malenia(counts: np.ndarray, sizes: np.ndarray, drop: bool = False) -> np.ndarray:
-    """The condition [P, K], or [P, K, n] with one gradient of each worker in turn dropped."""
-    n = counts.shape[-1]
-    inverse = _inverse(counts)
-    total = inverse.sum(axis=-1)
-    if drop:
-        others = total[..., None] - np.where(counts == 0, 0.0, inverse)
-        total, sizes = others + _inverse(np.maximum(counts - 1, 0)), sizes[:, None]
-    return total * sizes <= n**2 * (1 + _SLACK)
+def _done(rule: Rule, counts: np.ndarray) -> np.ndarray:
+    with double_precision():
+        return np.asarray(rule.done(counts.astype(np.int64)))
 
 
-def _inverse(counts: np.ndarray) -> np.ndarray:
-    return np.where(counts > 0, 1 / np.maximum(counts, 1), np.inf)
+def _fails_earlier(rule: Rule, counts: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Whether the rule fails once the last gradient of one of the contributors is dropped.
+
+    Who came last is one of them. Workers with the fewest gradients are tried first, as the rules of this
+    package nearly all depend on them most, so that few rounds are left after the first try.
+    """
+    fails = known.copy()
+    order = np.argsort(np.where(counts > 0, counts, np.iinfo(counts.dtype).max), axis=-1, kind="stable")
+    for place in range(counts.shape[-1]):
+        left = np.nonzero(~fails)
+        if not left[0].size:
+            break
+        some, worker = counts[left].astype(np.int64), order[(*left, place)]
+        rows = np.arange(len(some))
+        delivered = some[rows, worker] > 0
+        some[rows, worker] -= delivered
+        fails[left] = delivered & ~_done(rule, some)
+    return fails
 
 
 def _verify_speed(rounds: Rounds, counts: np.ndarray, duration: np.ndarray, profile: Profile) -> None:
@@ -161,8 +176,8 @@ def _verify_speed(rounds: Rounds, counts: np.ndarray, duration: np.ndarray, prof
         (counts <= most * (1 + _REL) + _REL) | ~ended[..., None],
         "..., round, worker",
     )
-    # Where contributors of a synchronous round send at once, its end does not tell who came late.
-    if rounds.restart == "cancel" and rounds.rule in ("rennala", "malenia"):
+    # A worker with a share of its own stops there, so that its count does not tell how slow it is.
+    if rounds.restart == "cancel" and rounds.rule.most is None:
         least = np.floor(_work(profile, start, until - _REL * (until + 1)) - _REL)
         enough = (counts >= least) | ~ended[..., None]
         _require("no worker is slower than its times allow", enough, "..., round, worker")
@@ -170,14 +185,13 @@ def _verify_speed(rounds: Rounds, counts: np.ndarray, duration: np.ndarray, prof
 
 def _pause(rounds: Rounds, counts: np.ndarray, live: np.ndarray, comm: np.ndarray) -> np.ndarray:
     """Seconds before the end of a round after which a worker's gradient came too late; [..., K, n]."""
-    model = rounds.comm_model
-    sends_at_once = model == "server" and rounds.rule in ("synchronous", "m_synchronous")
-    if model == "gather" or sends_at_once:
+    network = rounds.comm_model
+    if network.travels or (network.early and rounds.rule.most is not None):
         return np.broadcast_to(comm, counts.shape)
-    takes_part = live[..., None, :] if model == "allreduce" else counts > 0
-    costs = np.where(takes_part, comm, 0.0)
-    pause = costs.sum(axis=-1) if model == "serial" else costs.max(axis=-1)
-    return np.broadcast_to(pause[..., None], counts.shape)
+    alive = np.broadcast_to(live[..., None, :], counts.shape)
+    with double_precision():
+        pause = network.pause(np.broadcast_to(comm, counts.shape), alive, counts.astype(np.int64))
+    return np.broadcast_to(np.asarray(pause)[..., None], counts.shape)
 
 
 def _work(profile: Profile, start: np.ndarray, until: np.ndarray) -> np.ndarray:
@@ -203,21 +217,27 @@ def _verify_arrivals(arrivals: Arrivals, profile: Profile) -> None:
     live = np.take_along_axis(np.isfinite(profile.compute), worker, axis=-1)
     _require("only live workers deliver", live | ~happens, "..., update")
     tied = (time[..., 1:] == time[..., :-1]) & happens[..., 1:]
-    if arrivals.comm_model == "parallel":
+    if not arrivals.comm_model.one_link:
         ordered = worker[..., 1:] > worker[..., :-1]
         _require("ties are ordered by worker", ordered | ~tied, "..., update")
     previous = _previous(worker)
     implied = np.arange(time.shape[-1]) - (previous + 1)
-    _require(
-        "staleness is what the order implies", (arrivals.staleness == implied) | ~happens, "..., update"
-    )
+    if arrivals.rule is None:
+        same = arrivals.staleness == implied
+    else:
+        # A worker whose gradient was refused has started again since, at a model not older than that.
+        same = (arrivals.staleness >= 0) & (arrivals.staleness <= implied)
+        with double_precision():
+            accepted = np.asarray(arrivals.rule.accept(arrivals.staleness.astype(np.int64)))
+        _require("every update is accepted by the rule", accepted | ~happens, "..., update")
+    _require("staleness is what the order implies", same | ~happens, "..., update")
     if profile.fixed:
         cycle = np.take_along_axis(profile.compute + profile.comm, worker, axis=-1)
         last = np.take_along_axis(time, np.maximum(previous, 0), axis=-1)
         spent = np.where(previous >= 0, time - np.where(np.isfinite(last), last, 0.0), time)
         enough = spent >= cycle * (1 - _REL) - _REL * time
         _require("no worker is faster than its times allow", enough | ~happens, "..., update")
-    if arrivals.comm_model == "serial":
+    if arrivals.comm_model.one_link:
         link = np.take_along_axis(profile.comm, worker, axis=-1)
         free = _steps(time) >= link * (1 - _REL) - _REL * np.where(happens, time, 0.0)
         _require("the link carries one message at a time", free, "..., update")

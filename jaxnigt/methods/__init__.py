@@ -1,16 +1,10 @@
-"""Methods: a collection rule times an update rule."""
+"""Methods: a collection times an update rule."""
 
-from jaxnigt.methods.collection import (
-    Asynchronous,
-    Collection,
-    Malenia,
-    MSynchronous,
-    Rennala,
-    Synchronous,
-)
+from jaxnigt.methods.collection import Asynchronous, Collection, mean, worker_mean
 from jaxnigt.methods.method import Method
 from jaxnigt.methods.named import (
     afedpg,
+    collect_nigt,
     m_synchronous_nigt,
     malenia_nigt,
     malenia_pg,
@@ -25,16 +19,14 @@ from jaxnigt.methods.nigt import NIGTState, nigt, nigt_eval_params
 __all__ = [
     "Asynchronous",
     "Collection",
-    "MSynchronous",
-    "Malenia",
     "Method",
     "NIGTState",
-    "Rennala",
-    "Synchronous",
     "afedpg",
+    "collect_nigt",
     "m_synchronous_nigt",
     "malenia_nigt",
     "malenia_pg",
+    "mean",
     "n_pg_igt",
     "nigt",
     "nigt_eval_params",
@@ -42,4 +34,9 @@ __all__ = [
     "rennala_pg",
     "synchronous_nigt",
     "synchronous_pg",
+    "worker_mean",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

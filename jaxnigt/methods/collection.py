@@ -1,29 +1,84 @@
-"""Collection rules: which trajectories enter a round, with which weight, and how long that takes."""
+"""Collection: which gradients enter an aggregate, and with which weight."""
 
 from __future__ import annotations
 
 import dataclasses
-from typing import Protocol, runtime_checkable
+from collections.abc import Callable
 
 import numpy as np
 from jaxtyping import Array, Float, Float32, Int, Int32, Key
 
 from jaxnigt import clock
-from jaxnigt.checks import InputError, whole
+from jaxnigt.checks import InputError, choice, whole
+from jaxnigt.clock.communication import Model
+from jaxnigt.clock.rounds import RESTARTS, run
 from jaxnigt.profiles import Profile
+from jaxnigt.registry import named
 
 Slots = tuple[Int32[np.ndarray, " B"], Float32[np.ndarray, " B"]]
 """Worker and weight of each slot of a round."""
 
+Weights = Callable[[Int[np.ndarray, "*rounds n"]], Float[np.ndarray, "*rounds n"]]
+"""From how many gradients each worker delivered to the weight of each gradient of a worker."""
 
-@runtime_checkable
-class Collection(Protocol):
-    """What training and replay ask of a rule that collects rounds. Rules are hashable."""
+
+def mean(counts: Int[np.ndarray, "*rounds n"]) -> Float[np.ndarray, "*rounds n"]:
+    """The same weight for every gradient of a round, 1 / sum_i M_i.
+
+    Args:
+        counts: gradients M_i of each worker.
+
+    Example:
+        >>> mean(np.array([3, 1]))
+        array([0.25, 0.25])
+    """
+    total = counts.sum(axis=-1, keepdims=True)
+    return np.broadcast_to(1 / np.maximum(total, 1), counts.shape)
+
+
+def worker_mean(counts: Int[np.ndarray, "*rounds n"]) -> Float[np.ndarray, "*rounds n"]:
+    """The same weight for every worker's mean, 1 / (n M_i). Source: Algorithm 3 of arXiv 2509.24305.
+
+    Args:
+        counts: gradients M_i of each worker.
+
+    Example:
+        >>> worker_mean(np.array([2, 1]))
+        array([0.25, 0.5 ])
+    """
+    return 1 / (counts.shape[-1] * np.maximum(counts, 1))
+
+
+@dataclasses.dataclass(frozen=True)
+class Collection:
+    """Rounds of a rule, with a weight for each gradient.
+
+    Attributes:
+        rule: says when a round is over, one of `jaxnigt.clock` or your own.
+        weights: `mean`, `worker_mean` or a function of your own.
+        restart: "cancel" or "finish", what happens to unfinished work; see `jaxnigt.clock.collect`.
+
+    Raises:
+        InputError: an unknown word.
+
+    Example:
+        >>> Collection(clock.Malenia(20), worker_mean).replayable(heterogeneous=False)
+        False
+    """
+
+    rule: clock.Rule
+    weights: Weights = mean
+    restart: str = "cancel"
+
+    def __post_init__(self) -> None:
+        choice("restart", self.restart, RESTARTS)
+        if not callable(self.weights):
+            raise InputError(f"weights: got {self.weights!r}, a function of the counts is allowed.")
 
     @property
-    def batch(self) -> int:
-        """What a round asks for: gradients in all, or M of Malenia's condition."""
-        ...
+    def batch(self) -> int | None:
+        """What a round asks for, None where the rule does not say."""
+        return self.rule.batch
 
     def replayable(self, heterogeneous: bool) -> bool:
         """Whether slots do not depend on the clock, so that one training serves every profile.
@@ -31,67 +86,25 @@ class Collection(Protocol):
         Args:
             heterogeneous: whether it matters whose gradients they are.
         """
-        ...
+        size = self.batch or 0
+        return self.weights is mean and self.rule.slots(size, heterogeneous) is not None
 
-    def slots(self, size: int) -> Slots:
-        """The slots of a round of `size` gradients; called for replayable rules only."""
-        ...
+    def slots(self, size: int, heterogeneous: bool = False) -> Slots:
+        """Worker and weight of each of the slots of a round, for collections that can be replayed.
 
-    def weights(self, counts: Int[np.ndarray, "*rounds n"]) -> Float[np.ndarray, "*rounds n"]:
-        """Weight of each gradient of a worker, given how many each delivered; for all others."""
-        ...
+        Args:
+            size: gradients of the round.
+            heterogeneous: whether it matters whose gradients they are.
 
-    def rounds(
-        self,
-        profile: Profile,
-        sizes: np.ndarray,
-        *,
-        key: int | Key[Array, ""] | None = None,
-        comm_model: str = "allreduce",
-    ) -> clock.Rounds:
-        """When rounds of sizes i[K] are over under a batch of profiles."""
-        ...
-
-
-class _Mean:
-    """Rules that give every gradient of a round the same weight, 1/B."""
-
-    def weights(self, counts: Int[np.ndarray, "*rounds n"]) -> Float[np.ndarray, "*rounds n"]:
-        """1 / sum_i M_i."""
-        total = counts.sum(axis=-1, keepdims=True)
-        return np.broadcast_to(1 / np.maximum(total, 1), counts.shape)
-
-
-@dataclasses.dataclass(frozen=True)
-class Synchronous(_Mean):
-    """The same number of gradients from each worker, all waited for; weight 1/B.
-
-    Attributes:
-        workers: n, also the batch.
-    """
-
-    workers: int
-
-    def __post_init__(self) -> None:
-        whole("batch", self.workers)
-
-    @property
-    def batch(self) -> int:
-        """n, one gradient a worker."""
-        return self.workers
-
-    def replayable(self, heterogeneous: bool) -> bool:
-        """Always: every worker delivers the same under every profile."""
-        del heterogeneous
-        return True
-
-    def slots(self, size: int) -> Slots:
-        """Slot s belongs to worker s modulo n."""
-        if size % self.workers:
+        Raises:
+            InputError: slots that depend on the clock, or a size that the rule cannot have.
+        """
+        workers = self.rule.slots(size, heterogeneous)
+        if workers is None or self.weights is not mean:
             raise InputError(
-                f"init_batch: got {size}, multiples of the {self.workers} workers are allowed."
+                f"profile: rounds of {named(self.rule)} depend on the clock, a profile is needed."
             )
-        return np.arange(size, dtype=np.int32) % self.workers, np.full(size, 1 / size, np.float32)
+        return workers, np.full(size, 1 / size, np.float32)
 
     def rounds(
         self,
@@ -99,139 +112,27 @@ class Synchronous(_Mean):
         sizes: np.ndarray,
         *,
         key: int | Key[Array, ""] | None = None,
-        comm_model: str = "allreduce",
+        comm_model: Model = "allreduce",
     ) -> clock.Rounds:
-        """Synchronous rounds; the profile has as many workers as the rule."""
-        if profile.n != self.workers:
-            raise InputError(
-                f"profile: got n = {profile.n} workers, the method was trained with {self.workers}."
-            )
-        per_worker = np.asarray(sizes) // self.workers
-        return clock.synchronous(
-            profile, len(sizes), per_worker=per_worker, key=key, comm_model=comm_model
-        )
-
-
-class _Anyone(_Mean):
-    """Rules that take gradients from whoever has them first, all with the same weight."""
-
-    def replayable(self, heterogeneous: bool) -> bool:
-        """Where all workers share one problem it does not matter whose gradients they are."""
-        return not heterogeneous
-
-    def slots(self, size: int) -> Slots:
-        """All say worker 0."""
-        return np.zeros(size, np.int32), np.full(size, 1 / size, np.float32)
-
-
-@dataclasses.dataclass(frozen=True)
-class MSynchronous(_Anyone):
-    """One gradient from each of the m first workers, the others' are dropped; weight 1/m.
-
-    Attributes:
-        batch: m.
-    """
-
-    batch: int
-
-    def __post_init__(self) -> None:
-        whole("batch", self.batch)
-
-    def rounds(
-        self,
-        profile: Profile,
-        sizes: np.ndarray,
-        *,
-        key: int | Key[Array, ""] | None = None,
-        comm_model: str = "allreduce",
-    ) -> clock.Rounds:
-        """m-synchronous rounds, for m workers or more."""
-        if self.batch > profile.n:
-            raise InputError(
-                f"profile: got n = {profile.n} workers, at least m = {self.batch} are needed."
-            )
-        return clock.m_synchronous(profile, self.batch, len(sizes), key=key, comm_model=comm_model)
-
-
-@dataclasses.dataclass(frozen=True)
-class Rennala(_Anyone):
-    """The first `batch` gradients, whoever computes them; weight 1/M.
-
-    Attributes:
-        batch: M.
-        restart: "cancel" or "finish", what happens to unfinished work.
-    """
-
-    batch: int
-    restart: str = "cancel"
-
-    def __post_init__(self) -> None:
-        whole("batch", self.batch)
-        if self.restart not in clock.RESTARTS:
-            allowed = ", ".join(clock.RESTARTS)
-            raise InputError(f"restart: got {self.restart!r}, allowed are {allowed}.")
-
-    def rounds(
-        self,
-        profile: Profile,
-        sizes: np.ndarray,
-        *,
-        key: int | Key[Array, ""] | None = None,
-        comm_model: str = "allreduce",
-    ) -> clock.Rounds:
-        """Rennala rounds, for any number of workers."""
-        return clock.rennala(
-            profile, np.asarray(sizes), len(sizes), key=key, restart=self.restart, comm_model=comm_model
-        )
-
-
-@dataclasses.dataclass(frozen=True)
-class Malenia:
-    """Gradients until the harmonic mean of the workers' counts M_i is M/n; weight 1/(n M_i).
-
-    Attributes:
-        batch: M.
-    """
-
-    batch: int
-
-    def __post_init__(self) -> None:
-        whole("batch", self.batch)
-
-    def replayable(self, heterogeneous: bool) -> bool:
-        """Never: how many gradients there are, and their weights, depend on the clock."""
-        del heterogeneous
-        return False
-
-    def slots(self, size: int) -> Slots:
-        """There are none without a clock."""
-        raise InputError("profile: Malenia's rounds depend on the clock, a profile is needed.")
-
-    def weights(self, counts: Int[np.ndarray, "*rounds n"]) -> Float[np.ndarray, "*rounds n"]:
-        """1 / (n M_i), so that every worker's mean counts alike."""
-        return 1 / (counts.shape[-1] * np.maximum(counts, 1))
-
-    def rounds(
-        self,
-        profile: Profile,
-        sizes: np.ndarray,
-        *,
-        key: int | Key[Array, ""] | None = None,
-        comm_model: str = "allreduce",
-    ) -> clock.Rounds:
-        """Malenia rounds, for any number of workers."""
-        return clock.malenia(profile, np.asarray(sizes), len(sizes), key=key, comm_model=comm_model)
+        """When rounds of batches i[K] are over under profiles; see `jaxnigt.clock.collect`."""
+        return run(self.rule, profile, np.asarray(sizes), key, comm_model, self.restart)
 
 
 @dataclasses.dataclass(frozen=True)
 class Asynchronous:
-    """Every gradient updates the server as it arrives, one at a time; see `clock.asynchronous`.
+    """Gradients that update the server one at a time as they arrive; see `jaxnigt.clock.asynchronous`.
 
     Attributes:
+        rule: which gradients are accepted; None for all.
         lanes: gradients that training computes together at most; by default as many as pay on the
             hardware. It changes how fast a program runs, not what it computes.
+
+    Example:
+        >>> Asynchronous().batch
+        1
     """
 
+    rule: clock.ArrivalRule | None = None
     lanes: int | None = None
 
     def __post_init__(self) -> None:
@@ -244,7 +145,7 @@ class Asynchronous:
         return 1
 
     def replayable(self, heterogeneous: bool) -> bool:
-        """Never: which model a gradient was computed at depends on the clock."""
+        """Never, because the clock decides at which model a gradient is computed."""
         del heterogeneous
         return False
 
@@ -254,7 +155,7 @@ class Asynchronous:
         updates: int,
         *,
         key: int | Key[Array, ""] | None = None,
-        comm_model: str = "parallel",
+        comm_model: Model = "parallel",
     ) -> clock.Arrivals:
         """When gradients arrive, from whom, and how stale they are."""
-        return clock.asynchronous(profile, updates, key=key, comm_model=comm_model)
+        return clock.asynchronous(profile, updates, key=key, comm_model=comm_model, rule=self.rule)

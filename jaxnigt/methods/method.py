@@ -1,4 +1,4 @@
-"""A method is a collection rule times an update rule."""
+"""A method is a collection times an update rule."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ import optax
 from numpy.typing import ArrayLike
 
 from jaxnigt.checks import InputError, whole
+from jaxnigt.clock.rules import Rule, sizes
 from jaxnigt.methods.collection import Asynchronous, Collection
+from jaxnigt.registry import declare, named
 
 Params = Any
 
@@ -25,21 +27,25 @@ def at_params(state: Any, params: Params) -> Params:
 
 @dataclasses.dataclass(frozen=True)
 class Method:
-    """Which trajectories enter a round, and what is done with their weighted sum.
+    """Which gradients enter a round, and what is done with their weighted sum.
 
     Attributes:
         name: how results are labelled.
-        collection: the collection rule, static.
-        update: makes an optax transformation from the hyperparameters; static. It is handed
-            gradients of -J, as optax minimises.
+        collection: `Collection(rule, weights)` or `Asynchronous(rule)`; static.
+        update: makes an optax transformation from the hyperparameters; static. It is handed gradients of
+            -J, because optax minimises.
         init_batch: gradients of the first round, M_init; the batch of the collection by default; static.
         eval_params: (state, params) -> the point at which gradients are taken; static.
-        hyperparameters: the arguments of `update`, numbers or arrays. Arrays are broadcast
-            together, and training runs all their entries at once.
+        hyperparameters: the arguments of `update`, numbers or arrays. Arrays are broadcast together, and
+            training runs all their entries at once.
+
+    Raises:
+        InputError: an argument of the wrong kind, or hyperparameters that `update` does not take.
 
     Example:
-        >>> from jaxnigt.methods import Rennala
-        >>> adam = Method("rennala_adam", Rennala(20), optax.adam,
+        >>> from jaxnigt.clock import Rennala
+        >>> from jaxnigt.methods import Collection
+        >>> adam = Method("rennala_adam", Collection(Rennala(20)), optax.adam,
         ...               hyperparameters={"learning_rate": [1e-3, 1e-2]})
         >>> adam.leaf_shape
         (2,)
@@ -48,17 +54,33 @@ class Method:
     name: str
     collection: Collection | Asynchronous
     update: Callable[..., optax.GradientTransformation]
-    init_batch: int = None  # pyright: ignore[reportAssignmentType], filled in below
+    init_batch: int | None = None
     eval_params: Callable[[Any, Params], Params] = at_params
     hyperparameters: Mapping[str, ArrayLike] = dataclasses.field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
-        if self.init_batch is None:
-            object.__setattr__(self, "init_batch", self.collection.batch)
-        whole("init_batch", self.init_batch)
+        if not isinstance(self.collection, Collection | Asynchronous):
+            raise InputError(
+                f"collection: got {self.collection!r}, a Collection or an Asynchronous is allowed."
+            )
         self._check_update()
-        if isinstance(self.collection, Collection) and self.collection.replayable(False):
-            self.collection.slots(self.init_batch)
+        batch = self.collection.batch
+        if self.init_batch is None:
+            object.__setattr__(self, "init_batch", batch)
+            return
+        whole("init_batch", self.init_batch)
+        if isinstance(self.collection, Asynchronous) or self.init_batch == batch:
+            return
+        if batch is None or type(self.collection.rule).sized is Rule.sized:
+            raise InputError(
+                f"init_batch: rounds of {named(self.collection.rule)} have none, leave it out."
+            )
+        self.collection.rule.slots(self.init_batch, heterogeneous=False)
+
+    def __repr__(self) -> str:
+        rule = named(self.collection.rule) if self.collection.rule is not None else "all gradients"
+        given = ", ".join(f"{k}={np.asarray(v).tolist()}" for k, v in self.hyperparameters.items())
+        return f"Method({self.name}: {type(self.collection).__name__} of {rule}; {given})"
 
     def _check_update(self) -> None:
         if not callable(self.update):
@@ -91,14 +113,17 @@ class Method:
         }
 
     def sizes(self, rounds: int) -> np.ndarray:
-        """Gradients used in each of K rounds, i[K]."""
-        sizes = np.full(rounds, self.collection.batch)
-        sizes[:1] = self.init_batch
-        return sizes
+        """What each of K rounds asks for, i[K]; 0 where the rule names no batch."""
+        if isinstance(self.collection, Asynchronous):
+            return np.ones(rounds, np.int64)
+        return sizes(self.collection.rule, rounds, self.init_batch)
+
+
+declare("method", Method)
 
 
 def check_stepsize(stepsize: ArrayLike) -> ArrayLike:
-    """Raise InputError unless every stepsize is positive and finite."""
+    """Raise InputError unless every stepsize is a finite number above 0."""
     values = np.asarray(stepsize)
     if values.dtype.kind not in "fiu" or not ((values > 0) & np.isfinite(values)).all():
         raise InputError(f"stepsize: got {_shown(stepsize)}, finite numbers above 0 are allowed.")

@@ -1,23 +1,26 @@
-"""The named methods, each a composition of a collection rule and an update rule."""
+"""The named methods, each a collection times an update rule, and what to cite for them."""
 
 from __future__ import annotations
 
+import re
+from importlib import resources
+from typing import Literal
+
 from numpy.typing import ArrayLike
 
-from jaxnigt.checks import InputError
-from jaxnigt.methods.collection import (
-    Asynchronous,
-    Collection,
-    Malenia,
-    MSynchronous,
-    Rennala,
-    Synchronous,
-)
-from jaxnigt.methods.decay import afedpg_decreasing_update, n_pg_igt_update, pg
+from jaxnigt.checks import InputError, choice
+from jaxnigt.clock import ArrivalRule, Malenia, MSynchronous, Rennala, Rule, Synchronous
+from jaxnigt.methods.collection import Asynchronous, Collection, Weights, mean, worker_mean
 from jaxnigt.methods.method import Method, at_params, check_momentum, check_stepsize
-from jaxnigt.methods.nigt import nigt, nigt_eval_params
+from jaxnigt.methods.nigt import afedpg_decreasing_update, n_pg_igt_update, nigt, nigt_eval_params, pg
+from jaxnigt.registry import entries, make, register
 
-SCHEDULES = ("constant", "decreasing")
+_PAPER, _NIGT = "tyurin2026asynchronous", "cutkosky2020momentum"
+_OPTIMAL, _FASTEST = "tyurin2023optimal", "begunov2026asynchronous"
+_AFEDPG, _N_PG_IGT = "lan2025asynchronous", "fatkhullin2023stochastic"
+
+_WEIGHTS = {"mean": mean, "worker_mean": worker_mean}
+_SCHEDULES = {"constant": nigt, "decreasing": afedpg_decreasing_update}
 
 
 def _leaves(stepsize: ArrayLike, momentum: ArrayLike) -> dict[str, ArrayLike]:
@@ -27,47 +30,60 @@ def _leaves(stepsize: ArrayLike, momentum: ArrayLike) -> dict[str, ArrayLike]:
 def _nigt_method(
     name: str, collection: Collection, init_batch: int | None, momentum: ArrayLike, stepsize: ArrayLike
 ) -> Method:
-    first = collection.batch if init_batch is None else init_batch
-    return Method(name, collection, nigt, first, nigt_eval_params, _leaves(stepsize, momentum))
+    return Method(name, collection, nigt, init_batch, nigt_eval_params, _leaves(stepsize, momentum))
 
 
 def _pg_method(name: str, collection: Collection, stepsize: ArrayLike) -> Method:
-    leaves = {"stepsize": check_stepsize(stepsize)}
-    return Method(name, collection, pg, hyperparameters=leaves)
+    return Method(name, collection, pg, hyperparameters={"stepsize": check_stepsize(stepsize)})
 
 
+@register(
+    "rennala_nigt",
+    title="Rennala NIGT",
+    colour="#0072B2",
+    line="-",
+    works=(_PAPER, _NIGT),
+    clock=("restart",),
+)
 def rennala_nigt(
     batch: int = 20,
     *,
     init_batch: int | None = None,
-    momentum: ArrayLike = 0.1,
     stepsize: ArrayLike = 2**-5,
-    restart: str = "cancel",
+    momentum: ArrayLike = 0.1,
+    restart: Literal["cancel", "finish"] = "cancel",
 ) -> Method:
     """Rennala NIGT: the first M gradients of a round, one aggregation, one NIGT step.
 
     Args:
         batch: M, gradients of a round.
         init_batch: M_init, gradients of the first round; `batch` by default.
-        momentum: eta in (0, 1]; an array trains all its values at once.
-        stepsize: alpha > 0; likewise.
+        stepsize: alpha > 0; an array trains all its values at once.
+        momentum: eta in (0, 1]; likewise.
         restart: "cancel" or "finish", what happens to unfinished work; only the clock feels it.
 
     Raises:
         InputError: an argument out of range.
 
+    Example:
+        >>> rennala_nigt(batch=8, stepsize=[0.01, 0.1]).leaf_shape
+        (2,)
+
     References:
         Algorithms 1 and 2 of arXiv 2509.24305.
     """
-    return _nigt_method("rennala_nigt", Rennala(batch, restart), init_batch, momentum, stepsize)
+    return _nigt_method(
+        "rennala_nigt", Collection(Rennala(batch), restart=restart), init_batch, momentum, stepsize
+    )
 
 
+@register("malenia_nigt", title="Malenia NIGT", colour="#000000", line="-", works=(_PAPER, _NIGT))
 def malenia_nigt(
     batch: int = 20,
     *,
     init_batch: int | None = None,
-    momentum: ArrayLike = 0.1,
     stepsize: ArrayLike = 2**-5,
+    momentum: ArrayLike = 0.1,
 ) -> Method:
     """Malenia NIGT: per-worker means until their harmonic stopping rule holds, one NIGT step.
 
@@ -76,62 +92,103 @@ def malenia_nigt(
     Args:
         batch: M of the rule ((1/n) sum_i 1/M_i)^-1 >= M/n.
         init_batch: M_init, likewise in the first round; `batch` by default.
-        momentum: eta in (0, 1]; an array trains all its values at once.
-        stepsize: alpha > 0; likewise.
+        stepsize: alpha > 0; an array trains all its values at once.
+        momentum: eta in (0, 1]; likewise.
 
     Raises:
         InputError: an argument out of range.
 
+    Example:
+        >>> malenia_nigt(batch=8).collection.rule
+        Malenia(batch=8)
+
     References:
         Algorithms 1 and 3 of arXiv 2509.24305.
     """
-    return _nigt_method("malenia_nigt", Malenia(batch), init_batch, momentum, stepsize)
+    return _nigt_method(
+        "malenia_nigt", Collection(Malenia(batch), worker_mean), init_batch, momentum, stepsize
+    )
 
 
+@register(
+    "synchronous_nigt",
+    title="Synchronized NIGT",
+    colour="#D55E00",
+    line="--",
+    works=(_PAPER, _NIGT),
+    workers="batch",
+)
 def synchronous_nigt(
     batch: int = 10,
     *,
     init_batch: int | None = None,
-    momentum: ArrayLike = 0.1,
     stepsize: ArrayLike = 2**-5,
+    momentum: ArrayLike = 0.1,
 ) -> Method:
     """Synchronized NIGT: one gradient from each of n workers, one aggregation, one NIGT step.
 
     Args:
         batch: n, the number of workers and so of gradients of a round.
         init_batch: M_init, gradients of the first round, a multiple of n; n by default.
-        momentum: eta in (0, 1]; an array trains all its values at once.
-        stepsize: alpha > 0; likewise.
+        stepsize: alpha > 0; an array trains all its values at once.
+        momentum: eta in (0, 1]; likewise.
 
     Raises:
         InputError: an argument out of range.
 
+    Example:
+        >>> synchronous_nigt(batch=4).sizes(3)
+        array([4, 4, 4])
+
     References:
         Algorithm 1 of arXiv 2509.24305 with synchronous aggregation.
     """
-    return _nigt_method("synchronous_nigt", Synchronous(batch), init_batch, momentum, stepsize)
+    return _nigt_method(
+        "synchronous_nigt", Collection(Synchronous(batch)), init_batch, momentum, stepsize
+    )
 
 
+@register(
+    "m_synchronous_nigt",
+    title="m-Synchronous NIGT",
+    colour="#009E73",
+    line="-.",
+    works=(_FASTEST, _PAPER, _NIGT),
+)
 def m_synchronous_nigt(
-    batch: int = 5, *, momentum: ArrayLike = 0.1, stepsize: ArrayLike = 2**-5
+    batch: int = 5, *, stepsize: ArrayLike = 2**-5, momentum: ArrayLike = 0.1
 ) -> Method:
     """m-synchronous NIGT: one gradient from each of the m first workers, one NIGT step.
 
     Args:
         batch: m, workers that a round waits for.
-        momentum: eta in (0, 1]; an array trains all its values at once.
-        stepsize: alpha > 0; likewise.
+        stepsize: alpha > 0; an array trains all its values at once.
+        momentum: eta in (0, 1]; likewise.
 
     Raises:
         InputError: an argument out of range.
 
+    Example:
+        >>> m_synchronous_nigt(batch=2).sizes(2)
+        array([2, 2])
+
     References:
         Algorithm 1 of arXiv 2509.24305 with the collection of arXiv 2602.03802.
     """
-    return _nigt_method("m_synchronous_nigt", MSynchronous(batch), None, momentum, stepsize)
+    return _nigt_method("m_synchronous_nigt", Collection(MSynchronous(batch)), None, momentum, stepsize)
 
 
-def rennala_pg(batch: int = 20, *, stepsize: ArrayLike = 2**-5, restart: str = "cancel") -> Method:
+@register(
+    "rennala_pg",
+    title="Rennala PG",
+    colour="#56B4E9",
+    line="-",
+    works=(_OPTIMAL, _PAPER),
+    clock=("restart",),
+)
+def rennala_pg(
+    batch: int = 20, *, stepsize: ArrayLike = 2**-5, restart: Literal["cancel", "finish"] = "cancel"
+) -> Method:
     """Rennala PG: the first M gradients of a round and a plain gradient step.
 
     Args:
@@ -142,12 +199,17 @@ def rennala_pg(batch: int = 20, *, stepsize: ArrayLike = 2**-5, restart: str = "
     Raises:
         InputError: an argument out of range.
 
+    Example:
+        >>> rennala_pg(batch=8)
+        Method(rennala_pg: Collection of rennala(batch=8); stepsize=0.03125)
+
     References:
         Rennala SGD, Tyurin and Richtarik, arXiv 2305.12387.
     """
-    return _pg_method("rennala_pg", Rennala(batch, restart), stepsize)
+    return _pg_method("rennala_pg", Collection(Rennala(batch), restart=restart), stepsize)
 
 
+@register("malenia_pg", title="Malenia PG", colour="#7F7F7F", line="-", works=(_OPTIMAL, _PAPER))
 def malenia_pg(batch: int = 20, *, stepsize: ArrayLike = 2**-5) -> Method:
     """Malenia PG: the collection of `malenia_nigt` and a plain gradient step.
 
@@ -158,12 +220,24 @@ def malenia_pg(batch: int = 20, *, stepsize: ArrayLike = 2**-5) -> Method:
     Raises:
         InputError: an argument out of range.
 
+    Example:
+        >>> malenia_pg().collection.replayable(heterogeneous=False)
+        False
+
     References:
         Malenia SGD, Tyurin and Richtarik, arXiv 2305.12387.
     """
-    return _pg_method("malenia_pg", Malenia(batch), stepsize)
+    return _pg_method("malenia_pg", Collection(Malenia(batch), worker_mean), stepsize)
 
 
+@register(
+    "synchronous_pg",
+    title="Synchronized PG",
+    colour="#E69F00",
+    line="--",
+    works=(_PAPER,),
+    workers="batch",
+)
 def synchronous_pg(batch: int = 10, *, stepsize: ArrayLike = 2**-5) -> Method:
     """Synchronous vanilla PG: one gradient from each of n workers and a plain gradient step.
 
@@ -173,36 +247,54 @@ def synchronous_pg(batch: int = 10, *, stepsize: ArrayLike = 2**-5) -> Method:
 
     Raises:
         InputError: an argument out of range.
+
+    Example:
+        >>> synchronous_pg(batch=4).collection.replayable(heterogeneous=True)
+        True
     """
-    return _pg_method("synchronous_pg", Synchronous(batch), stepsize)
+    return _pg_method("synchronous_pg", Collection(Synchronous(batch)), stepsize)
 
 
-def n_pg_igt(*, momentum: ArrayLike = 1.0, stepsize: ArrayLike = 0.1) -> Method:
+@register("n_pg_igt", works=(_N_PG_IGT, _NIGT))
+def n_pg_igt(*, stepsize: ArrayLike = 0.1, momentum: ArrayLike = 1.0) -> Method:
     """N-PG-IGT: one worker, one gradient a step, with decreasing momentum and stepsize.
 
     Momentum is momentum * (2/(t+2))^(4/5) and the stepsize stepsize * 2/(t+2) at update t; the point
     of a gradient is extrapolated with the momentum that it is applied with.
 
     Args:
-        momentum: eta_0 in (0, 1]; an array trains all its values at once.
-        stepsize: gamma_0 > 0; likewise.
+        stepsize: gamma_0 > 0; an array trains all its values at once.
+        momentum: eta_0 in (0, 1]; likewise.
 
     Raises:
         InputError: an argument out of range.
+
+    Example:
+        >>> n_pg_igt().sizes(2)
+        array([1, 1])
 
     References:
         Fatkhullin, Barakat, Kireeva, He, arXiv 2302.01734.
     """
     leaves = _leaves(stepsize, momentum)
-    return Method("n_pg_igt", Synchronous(1), n_pg_igt_update, 1, nigt_eval_params, leaves)
+    return Method("n_pg_igt", Collection(Synchronous(1)), n_pg_igt_update, 1, nigt_eval_params, leaves)
 
 
+@register(
+    "afedpg",
+    title="AFedPG",
+    colour="#AA3377",
+    line=":",
+    works=(_AFEDPG,),
+    variants=("afedpg_without_lookahead",),
+)
 def afedpg(
     *,
-    momentum: ArrayLike = 0.1,
     stepsize: ArrayLike = 2**-5,
+    momentum: ArrayLike = 0.1,
     lookahead: bool = True,
-    schedule: str = "constant",
+    schedule: Literal["constant", "decreasing"] = "constant",
+    rule: ArrivalRule | None = None,
     lanes: int | None = None,
 ) -> Method:
     """AFedPG: every gradient updates the server as it arrives, by a normalised momentum step.
@@ -213,26 +305,94 @@ def afedpg(
     second-order error of exactly that weight.
 
     Args:
-        momentum: eta in (0, 1]; an array trains all its values at once.
-        stepsize: length of a step; likewise.
+        stepsize: length of a step; an array trains all its values at once.
+        momentum: eta in (0, 1]; likewise.
         lookahead: False samples at theta_v itself.
         schedule: "constant", or "decreasing" by (2/(v+2))^(4/7) and (2/(k+2))^(5/7).
+        rule: which gradients are accepted, an `ArrivalRule` or its registered name; None accepts all.
         lanes: gradients that training computes together at most; by default as many as pay.
 
     Raises:
         InputError: an argument out of range.
 
+    Example:
+        >>> afedpg(stepsize=0.01).name
+        'afedpg'
+
     References:
         Lan, Han, Hashemi, Aggarwal, Brinton, arXiv 2404.08003. The first direction is the first
         gradient, which the paper leaves open (derived).
     """
-    if schedule not in SCHEDULES:
-        raise InputError(f"schedule: got {schedule!r}, allowed are {', '.join(SCHEDULES)}.")
+    choice("schedule", schedule, _SCHEDULES)
+    chosen = None if rule is None else make("arrival_rule", rule)
     return Method(
         "afedpg" if lookahead else "afedpg_without_lookahead",
-        Asynchronous(lanes),
-        nigt if schedule == "constant" else afedpg_decreasing_update,
+        Asynchronous(chosen, lanes),
+        _SCHEDULES[schedule],
         1,
         nigt_eval_params if lookahead else at_params,
         _leaves(stepsize, momentum),
     )
+
+
+@register("collect_nigt", works=(_PAPER, _NIGT), clock=("restart",))
+def collect_nigt(
+    rule: Rule | str = "rennala",
+    *,
+    weights: Weights | Literal["mean", "worker_mean"] = "mean",
+    init_batch: int | None = None,
+    restart: Literal["cancel", "finish"] = "cancel",
+    stepsize: ArrayLike = 2**-5,
+    momentum: ArrayLike = 0.1,
+) -> Method:
+    """NIGT on rounds of any rule: one aggregation and one NIGT step a round.
+
+    Args:
+        rule: says when a round is over, or the registered name of such a rule.
+        weights: of the gradients, "mean", "worker_mean" or a function of the counts.
+        init_batch: M_init, gradients of the first round, for rules that have a batch.
+        restart: "cancel" or "finish", what happens to unfinished work.
+        stepsize: alpha > 0; an array trains all its values at once.
+        momentum: eta in (0, 1]; likewise.
+
+    Raises:
+        InputError: an argument out of range, or an unknown name.
+
+    Example:
+        >>> collect_nigt("malenia", weights="worker_mean").collection.rule
+        Malenia(batch=20)
+
+    References:
+        Algorithm 1 of arXiv 2509.24305 with another collection.
+    """
+    if isinstance(weights, str):
+        choice("weights", weights, _WEIGHTS)
+        weights = _WEIGHTS[weights]
+    collection = Collection(make("rule", rule), weights, restart)
+    return _nigt_method("collect_nigt", collection, init_batch, momentum, stepsize)
+
+
+def citation(method: str | Method) -> str:
+    """BibTeX entries of what a method comes from, its own paper first.
+
+    Args:
+        method: one of `jn.methods`, one that was registered with `works`, or its name.
+
+    Raises:
+        InputError: a method of which nothing is known.
+
+    Example:
+        >>> print(citation("n_pg_igt").splitlines()[0])
+        @inproceedings{fatkhullin2023stochastic,
+    """
+    name = method if isinstance(method, str) else method.name
+    known = {n: e for e in entries("method").values() for n in (e.name, *e.facts.get("variants", ()))}
+    if not known.get(name) or not known[name].facts.get("works"):
+        allowed = ", ".join(n for n, e in known.items() if e.facts.get("works"))
+        raise InputError(f"method: got {name!r}, allowed are {allowed}.")
+    text = resources.files("jaxnigt.methods").joinpath("works.bib").read_text(encoding="utf-8")
+    entries_ = re.split(r"^(?=@)", text, flags=re.MULTILINE)[1:]
+    works = {re.split("[{,]", entry)[1]: entry.strip() for entry in entries_}
+    found = known[name].facts["works"]
+    # A work of one's own is given as a whole entry, not by its key.
+    return "\n\n".join(works.get(work, work) for work in found)

@@ -1,4 +1,4 @@
-"""Normalised momentum with implicit gradient transport, as an optax transformation."""
+"""The update rules: normalised momentum with implicit gradient transport, and plain steps."""
 
 from __future__ import annotations
 
@@ -121,3 +121,43 @@ def nigt_eval_params(state: Any, params: Params) -> Params:
     displacement = tree.get(state, "displacement")
     ahead = (1 - eta) / eta
     return jax.tree.map(lambda p, step: p + ahead.astype(p.dtype) * step, params, displacement)
+
+
+def decay(value: float | Float[Array, ""], power: float) -> optax.Schedule:
+    """The schedule value (2 / (t + 2))^power of update t, which begins at `value`."""
+
+    def at(t: Any) -> Float[Array, ""]:
+        first = jnp.asarray(value)
+        return first * (2 / (jnp.asarray(t, first.dtype) + 2)) ** power
+
+    return at
+
+
+def n_pg_igt_update(
+    stepsize: float | Float[Array, ""], momentum: float | Float[Array, ""]
+) -> optax.GradientTransformation:
+    """NIGT with momentum ~ (t + 2)^(-4/5) and stepsize ~ 1 / (t + 2).
+
+    References:
+        Fatkhullin, Barakat, Kireeva, He, arXiv 2302.01734; both decay as in the authors' code.
+    """
+    return nigt(decay(stepsize, 1.0), decay(momentum, 4 / 5))
+
+
+def afedpg_decreasing_update(
+    stepsize: float | Float[Array, ""], momentum: float | Float[Array, ""]
+) -> optax.GradientTransformation:
+    """NIGT with momentum ~ (v + 2)^(-4/7) and stepsize ~ (k + 2)^(-5/7).
+
+    A gradient is computed at version v, and update k applies it. The exponents are those of the rate
+    K^(-2/7) to a stationary point.
+
+    References:
+        Lan, Han, Hashemi, Aggarwal, Brinton, arXiv 2404.08003.
+    """
+    return nigt(decay(stepsize, 5 / 7), decay(momentum, 4 / 7))
+
+
+def pg(stepsize: float | Float[Array, ""]) -> optax.GradientTransformation:
+    """Plain gradient steps, theta + stepsize * g."""
+    return optax.sgd(stepsize)

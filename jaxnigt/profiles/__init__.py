@@ -4,6 +4,7 @@ from jaxnigt.profiles import noise
 from jaxnigt.profiles.families import (
     decreasing,
     equal,
+    from_csv,
     linear,
     lognormal,
     outages,
@@ -12,7 +13,6 @@ from jaxnigt.profiles.families import (
 )
 from jaxnigt.profiles.noise import Noise
 from jaxnigt.profiles.profile import Profile
-from jaxnigt.profiles.reading import from_csv
 
 __all__ = [
     "Noise",
@@ -27,3 +27,7 @@ __all__ = [
     "power_law",
     "stragglers",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

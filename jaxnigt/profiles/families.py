@@ -1,19 +1,28 @@
-"""Families of profiles. Every argument may be an array, whose axes lead those of the result."""
+"""Families of profiles, profiles from files, and profiles in a word of the command line.
+
+An argument may be an array. Its axes then lead those of the result.
+"""
 
 from __future__ import annotations
+
+import csv
+import inspect
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float64
 from numpy.typing import ArrayLike
 
-from jaxnigt.checks import InputError
+from jaxnigt.checks import InputError, whole
 from jaxnigt.profiles.profile import Profile, numbers
+from jaxnigt.registry import entries, register
 
 
 def _worker(n: int) -> Float64[np.ndarray, " n"]:
-    if not (isinstance(n, int | np.integer) and n >= 1):
-        raise InputError(f"n: got {n!r}, a whole number of workers, at least 1, is allowed.")
-    return np.arange(1, n + 1, dtype=np.float64)
+    return np.arange(1, whole("n", n) + 1, dtype=np.float64)
 
 
 def _column(name: str, value: ArrayLike) -> np.ndarray:
@@ -21,12 +30,14 @@ def _column(name: str, value: ArrayLike) -> np.ndarray:
     return numbers(name, value)[..., None]
 
 
+@register("equal")
 def equal(n: int, compute: ArrayLike = 1.0, comm: ArrayLike = 0.0) -> Profile:
     """All workers alike: h_i = compute [s], kappa_i = comm [s]."""
     ones = np.ones_like(_worker(n))
     return Profile(_column("compute", compute) * ones, _column("comm", comm) * ones)
 
 
+@register("power_law")
 def power_law(
     n: int, exponent: ArrayLike, comm_exponent: ArrayLike = 0.0, comm_scale: ArrayLike = 0.0
 ) -> Profile:
@@ -44,6 +55,7 @@ def power_law(
     return Profile(i ** _column("exponent", exponent), kappa)
 
 
+@register("stragglers")
 def stragglers(
     n: int, count: int = 1, slowdown: ArrayLike = 10.0, compute: ArrayLike = 1.0, comm: ArrayLike = 0.0
 ) -> Profile:
@@ -58,12 +70,14 @@ def stragglers(
     return Profile(_column("compute", compute) * slow, _column("comm", comm) * np.ones_like(i))
 
 
+@register("linear")
 def linear(n: int, comm: ArrayLike = 0.0) -> Profile:
     """h_i = i [s], for i = 1..n, and kappa_i = comm [s]."""
     i = _worker(n)
     return Profile(i + 0.0 * _column("comm", comm), _column("comm", comm) * np.ones_like(i))
 
 
+@register("lognormal")
 def lognormal(n: int, sigma: ArrayLike = 1.0, seed: int = 0, comm: ArrayLike = 0.0) -> Profile:
     """h_i drawn once for each worker from a log-normal of median 1 s and log-deviation sigma.
 
@@ -73,6 +87,7 @@ def lognormal(n: int, sigma: ArrayLike = 1.0, seed: int = 0, comm: ArrayLike = 0
     return Profile(np.exp(_column("sigma", sigma) * z), _column("comm", comm) * np.ones(n))
 
 
+@register("decreasing")
 def decreasing(
     n: int, exponent: ArrayLike = 0.5, factor: float = 2.0, every: float = 100.0, times: int = 4
 ) -> Profile:
@@ -90,6 +105,7 @@ def decreasing(
     return power_law(n, exponent).replace(power=(breaks, values))
 
 
+@register("outages")
 def outages(
     n: int,
     share: float = 0.2,
@@ -116,3 +132,121 @@ def outages(
     away = np.random.default_rng(seed).random((pieces, n)) < share
     values = np.concatenate([1.0 - away, np.ones((1, n))])
     return equal(n, compute, comm).replace(power=(length * np.arange(1, pieces + 1), values))
+
+
+@register("from_csv")
+def from_csv(path: str | Path) -> Profile:
+    """Read profiles from a CSV file with a header line.
+
+    Columns `compute` and `comm` (seconds; `inf` in `compute` for a dead worker), one row a worker.
+    An optional column `profile` labels rows that belong together: the result then has one leading
+    axis with the profiles in their order of appearance, all with the same number of workers.
+    Other columns are left alone.
+
+    Raises:
+        InputError: a file that cannot be read, a missing column, or a value that is not a number,
+            named with its line.
+    """
+    path = Path(path)
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file, skipinitialspace=True)
+            columns = reader.fieldnames or []
+            rows = list(reader)
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not a text file"
+        raise InputError(f"path: {path} cannot be read as CSV: {reason}.") from None
+    missing = [name for name in ("compute", "comm") if name not in columns]
+    if missing:
+        raise InputError(
+            f"{path}: column {missing[0]!r} is missing, the columns compute and comm are needed "
+            "(comm is 0 where communication is free)."
+        )
+    if not rows:
+        raise InputError(f"{path}: there are no rows, one row a worker is needed.")
+    groups: dict[str, list[tuple[float, float]]] = {}
+    for line, row in enumerate(rows, start=2):
+        times = (_cell(path, line, row, "compute"), _cell(path, line, row, "comm"))
+        groups.setdefault(row.get("profile") or "", []).append(times)
+    if len({len(group) for group in groups.values()}) > 1:
+        raise InputError(f"{path}: profiles differ in length, each needs the same number of workers.")
+    table = np.array(list(groups.values()))
+    table = table if "profile" in columns else table[0]
+    try:
+        return Profile(table[..., 0], table[..., 1])
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+
+
+def _cell(path: Path, line: int, row: dict[str, str | None], column: str) -> float:
+    try:
+        value = float(row[column] or "")
+    except ValueError:
+        value = math.nan
+    if math.isnan(value):
+        raise InputError(
+            f"{path}: line {line}, column {column!r} holds {row[column]!r}, a number of seconds is "
+            "allowed."
+        )
+    return value
+
+
+_ALIASES = {"p": "exponent"}
+
+
+def parse(text: str) -> Profile:
+    """A profile from "family:key=value,key=value" or from the path of a CSV file.
+
+    Families are those of `jaxnigt.profiles`, with the arguments of the function of that name. The letter
+    p stands for exponent.
+
+    Raises:
+        InputError: neither a family nor a file, an argument that is unknown, missing or out of range.
+
+    Example:
+        >>> parse("power_law:n=3,p=1").compute
+        array([1., 2., 3.])
+    """
+    family, _, rest = text.partition(":")
+    known = {name: entry.maker for name, entry in entries("profile").items() if name != "from_csv"}
+    if family in known:
+        return known[family](**_arguments(family, inspect.signature(known[family]).parameters, rest))
+    if Path(text).is_file() or text.endswith(".csv"):
+        return from_csv(text)
+    allowed = ", ".join(known)
+    raise InputError(
+        f"profile: got {text!r}, a CSV file or one of {allowed}, as family:n=10, is allowed."
+    )
+
+
+def _arguments(family: str, known: Mapping[str, inspect.Parameter], text: str) -> dict[str, Any]:
+    arguments: dict[str, Any] = {}
+    for part in text.split(",") if text else []:
+        name, equals, value = (x.strip() for x in part.partition("="))
+        key = _ALIASES.get(name, name)
+        if not equals or key not in known:
+            raise InputError(
+                f"profile: got {part!r} for {family}, allowed are {', '.join(known)} = number."
+            )
+        if key in arguments:
+            raise InputError(f"profile: {key} of {family} is given twice, once is allowed.")
+        arguments[key] = _number(known[key], value)
+    for key, parameter in known.items():
+        if parameter.default is parameter.empty and key not in arguments:
+            raise InputError(f"profile: {family} needs {key}, as in {family}:{_example(known)}.")
+    return arguments
+
+
+def _example(known: Mapping[str, inspect.Parameter]) -> str:
+    """Values for the arguments that have no default."""
+    needed = [key for key, parameter in known.items() if parameter.default is parameter.empty]
+    return ",".join(f"{key}={10 if key == 'n' else 0.5}" for key in needed)
+
+
+def _number(parameter: inspect.Parameter, value: str) -> int | float:
+    key, kind = parameter.name, int if parameter.annotation in (int, "int") else float
+    try:
+        return kind(value)
+    except ValueError:
+        allowed = "whole numbers" if kind is int else "numbers"
+        raise InputError(f"profile: {key} = {value!r}, {allowed} are allowed.") from None

@@ -1,102 +1,153 @@
-"""Distributions of mean 1 that multiply the time of each gradient."""
+"""Distributions of mean 1 that multiply the time of each gradient.
+
+A noise of your own is a frozen dataclass with a `quantile`:
+
+    >>> @dataclasses.dataclass(frozen=True)
+    ... class Uniform(Noise):
+    ...     def quantile(self, uniform):
+    ...         return 2 * uniform
+"""
 
 from __future__ import annotations
 
 import dataclasses
-import functools
 import math
-from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float64, Key
 
-from jaxnigt.checks import InputError
+from jaxnigt.checks import InputError, positive
+from jaxnigt.registry import declare, named, register
 
 
 @dataclasses.dataclass(frozen=True)
 class Noise:
-    """A distribution of mean 1, by name and parameters; hashable, and the same for all workers.
+    """A distribution of mean 1, the same for all workers. It multiplies the seconds of each gradient.
 
-    Attributes:
-        name: "exponential", "lognormal", "gamma", "pareto" or "bernoulli_outage".
-        parameters: as the function of that name takes them.
+    A subclass is a frozen dataclass. It needs `quantile`, or `sample` where the distribution has none.
     """
 
-    name: str
-    parameters: tuple[float, ...] = ()
+    def quantile(self, uniform: Float64[Array, ""]) -> Float64[Array, ""]:
+        """The draw that belongs to a uniform number in [0, 1)."""
+        raise InputError(f"noise: {type(self).__name__} has neither `quantile` nor `sample`.")
 
     def sample(self, key: Key[Array, ""]) -> Float64[Array, ""]:
-        """One draw in float64; the key is consumed."""
-        if self.quantile is not None:
-            return self.quantile(jax.random.uniform(key, dtype=jnp.float64))
-        (shape,) = self.parameters
-        return jax.random.gamma(key, jnp.float64(shape), dtype=jnp.float64) / shape
+        """One draw in float64. The key is consumed."""
+        return self.quantile(jax.random.uniform(key, dtype=jnp.float64))
 
     @property
-    def quantile(self) -> Callable[[Float64[Array, ""]], Float64[Array, ""]] | None:
-        """A map from a uniform number in [0, 1) to a draw; None for the gamma distribution."""
-        quantile = _QUANTILES.get(self.name)
-        return quantile and functools.partial(quantile, *self.parameters)
+    def inverted(self) -> bool:
+        """Whether draws come from `quantile`, which the clock can then call on numbers of its own."""
+        return type(self).sample is Noise.sample
+
+    @property
+    def name(self) -> str:
+        """The registered name with its arguments, for tables."""
+        return named(self)
 
 
-def exponential() -> Noise:
+declare("noise", Noise)
+
+
+@register("exponential")
+@dataclasses.dataclass(frozen=True)
+class Exponential(Noise):
     """The exponential distribution of mean 1."""
-    return Noise("exponential")
+
+    def quantile(self, uniform: Float64[Array, ""]) -> Float64[Array, ""]:
+        """-log(1 - u)."""
+        return -jnp.log1p(-uniform)
 
 
-def lognormal(sigma: float) -> Noise:
-    """exp(sigma z - sigma^2 / 2) with z normal."""
-    return Noise("lognormal", (_above("sigma", sigma, 0.0),))
+@register("lognormal")
+@dataclasses.dataclass(frozen=True)
+class Lognormal(Noise):
+    """exp(sigma z - sigma^2 / 2) with z standard normal.
+
+    Attributes:
+        sigma: standard deviation of the logarithm, above 0.
+    """
+
+    sigma: float
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "sigma", positive("sigma", self.sigma))
+
+    def quantile(self, uniform: Float64[Array, ""]) -> Float64[Array, ""]:
+        """The normal quantile in the exponent."""
+        # Half a step of the uniform numbers keeps 0 out and leaves the others symmetric.
+        z = math.sqrt(2) * jax.lax.erf_inv(2 * uniform - 1 + 2.0**-52)
+        return jnp.exp(self.sigma * z - self.sigma**2 / 2)
 
 
-def gamma(shape: float) -> Noise:
-    """A gamma distribution of this shape, divided by it; variance 1 / shape."""
-    return Noise("gamma", (_above("shape", shape, 0.0),))
+@register("gamma")
+@dataclasses.dataclass(frozen=True)
+class Gamma(Noise):
+    """A gamma distribution divided by its shape. Its variance is 1 / shape.
+
+    Attributes:
+        shape: of the distribution, above 0.
+    """
+
+    shape: float
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "shape", positive("shape", self.shape))
+
+    def sample(self, key: Key[Array, ""]) -> Float64[Array, ""]:
+        """A draw by JAX's own sampler, because the quantile has no formula."""
+        return jax.random.gamma(key, jnp.float64(self.shape), dtype=jnp.float64) / self.shape
 
 
-def pareto(alpha: float) -> Noise:
-    """A Pareto distribution with tail exponent alpha > 1, scaled to mean 1."""
-    return Noise("pareto", (_above("alpha", alpha, 1.0),))
+@register("pareto")
+@dataclasses.dataclass(frozen=True)
+class Pareto(Noise):
+    """A Pareto distribution scaled to mean 1.
+
+    Attributes:
+        alpha: exponent of the tail, above 1.
+    """
+
+    alpha: float
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "alpha", positive("alpha", self.alpha, above=1.0))
+
+    def quantile(self, uniform: Float64[Array, ""]) -> Float64[Array, ""]:
+        """((alpha - 1) / alpha) (1 - u)^(-1 / alpha)."""
+        return (self.alpha - 1) / self.alpha * (1 - uniform) ** (-1 / self.alpha)
 
 
-def bernoulli_outage(probability: float, slowdown: float) -> Noise:
-    """With this probability a gradient takes `slowdown` times as long; scaled to mean 1."""
-    if not 0 <= probability < 1:
-        raise InputError(f"probability: got {probability!r}, numbers in [0, 1) are allowed.")
-    return Noise("bernoulli_outage", (float(probability), _above("slowdown", slowdown, 0.0)))
+@register("bernoulli_outage")
+@dataclasses.dataclass(frozen=True)
+class BernoulliOutage(Noise):
+    """Now and then a gradient takes many times as long. The whole is scaled to mean 1.
+
+    Attributes:
+        probability: of a slow gradient, in [0, 1).
+        slowdown: how many times as long it takes, above 0.
+    """
+
+    probability: float
+    slowdown: float
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.probability < 1:
+            raise InputError(f"probability: got {self.probability!r}, numbers in [0, 1) are allowed.")
+        object.__setattr__(self, "slowdown", positive("slowdown", self.slowdown))
+
+    def quantile(self, uniform: Float64[Array, ""]) -> Float64[Array, ""]:
+        """`slowdown` below the probability and 1 above it, over the mean of the two."""
+        mean = 1 - self.probability + self.probability * self.slowdown
+        return jnp.where(uniform < self.probability, self.slowdown, 1.0) / mean
 
 
-def _above(name: str, value: float, least: float) -> float:
-    if not (math.isfinite(value) and value > least):
-        raise InputError(f"{name}: got {value!r}, finite numbers above {least:g} are allowed.")
-    return float(value)
-
-
-def _exponential(uniform: Float64[Array, ""]) -> Float64[Array, ""]:
-    return -jnp.log1p(-uniform)
-
-
-def _lognormal(sigma: float, uniform: Float64[Array, ""]) -> Float64[Array, ""]:
-    # Half a step of the uniform numbers keeps 0 out and leaves the others symmetric.
-    z = math.sqrt(2) * jax.lax.erf_inv(2 * uniform - 1 + 2.0**-52)
-    return jnp.exp(sigma * z - sigma**2 / 2)
-
-
-def _pareto(alpha: float, uniform: Float64[Array, ""]) -> Float64[Array, ""]:
-    return (alpha - 1) / alpha * (1 - uniform) ** (-1 / alpha)
-
-
-def _bernoulli_outage(
-    probability: float, slowdown: float, uniform: Float64[Array, ""]
-) -> Float64[Array, ""]:
-    mean = 1 - probability + probability * slowdown
-    return jnp.where(uniform < probability, slowdown, 1.0) / mean
-
-
-_QUANTILES = {
-    "exponential": _exponential,
-    "lognormal": _lognormal,
-    "pareto": _pareto,
-    "bernoulli_outage": _bernoulli_outage,
-}
+exponential, lognormal, gamma, pareto, bernoulli_outage = (
+    Exponential,
+    Lognormal,
+    Gamma,
+    Pareto,
+    BernoulliOutage,
+)
+"""The distributions by their registered names."""

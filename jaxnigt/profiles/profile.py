@@ -10,7 +10,8 @@ from jaxtyping import Float64
 from numpy.typing import ArrayLike
 
 from jaxnigt.checks import InputError
-from jaxnigt.profiles.noise import Noise, exponential
+from jaxnigt.profiles.noise import Noise
+from jaxnigt.registry import declare, make
 
 Power = tuple[Float64[np.ndarray, " B"], Float64[np.ndarray, "*profiles B+1 n"]]
 
@@ -22,12 +23,12 @@ class Profile:
     Args:
         compute: f64[..., n], mean seconds per gradient; `inf` is a dead worker.
         comm: f64[..., n] or anything that broadcasts with it, seconds of one whole exchange with
-            the server, both ways. What a dead worker has here is never used.
-        noise: a distribution of mean 1 that multiplies the time of each gradient, of
-            `jaxnigt.profiles.noise`, or None for the same time every time.
+            the server, both ways. The number of a dead worker is never used.
+        noise: a distribution of mean 1 that multiplies the time of each gradient: one of
+            `jaxnigt.profiles.noise`, its registered name, or None for the same time every time.
         power: (breaks f[B] in seconds, values f[..., B+1, n]), how fast each worker is relative to
-            `compute` before, between and after the breaks: 1 is nominal, 0 an outage. Gradients
-            that worker i finishes in [s, t] are the floor of the integral of power_i / compute_i
+            `compute` before, between and after the breaks: 1 is nominal, 0 an outage. Worker i
+            finishes floor(integral of power_i / compute_i over [s, t]) gradients in [s, t]
             (the universal computation model, Tyurin, arXiv 2408.04929).
 
     Raises:
@@ -65,7 +66,7 @@ class Profile:
         _check_times(compute, comm)
         object.__setattr__(self, "compute", compute)
         object.__setattr__(self, "comm", comm)
-        object.__setattr__(self, "noise", _noise(noise))
+        object.__setattr__(self, "noise", None if noise is None else make("noise", noise))
         object.__setattr__(self, "power", None if power is None else _power(power, compute))
 
     @property
@@ -121,15 +122,7 @@ def numbers(name: str, value: ArrayLike) -> np.ndarray:
         raise InputError(f"{name}: got {value!r}, numbers of seconds are allowed.") from None
 
 
-def _noise(noise: Noise | str | None) -> Noise | None:
-    if isinstance(noise, str):
-        if noise != "exponential":
-            raise InputError(
-                f"noise: got {noise!r}, allowed are 'exponential' and the distributions of "
-                "jaxnigt.profiles.noise."
-            )
-        return exponential()
-    return noise
+declare("profile", Profile)
 
 
 def _power(power: tuple[ArrayLike, ArrayLike], compute: np.ndarray) -> Power:

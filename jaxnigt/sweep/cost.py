@@ -1,19 +1,32 @@
-"""How long units take: from what earlier ones of this machine took, or from a table."""
+"""What units cost: memory from the shapes of their arrays, time from what earlier ones took."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import math
+import os
+import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import jax
+import numpy as np
 import platformdirs
+import psutil
 import xarray as xr
 
-from jaxnigt.problems import PolicyGradient
-from jaxnigt.sweep import build, files, memory
-from jaxnigt.sweep.unit import Unit
+from jaxnigt.checks import InputError
+from jaxnigt.methods import Asynchronous, Method
+from jaxnigt.problems import PolicyGradient, Problem
+from jaxnigt.sweep import store
+
+if TYPE_CHECKING:
+    from jaxnigt.sweep.plan import Unit
+
+_UNITS = {"B": 0, "KIB": 1, "MIB": 2, "GIB": 3, "TIB": 4, "K": 1, "M": 2, "G": 3, "T": 4}
+_COPIES = 6
+"""Of params in a run: theta, the one before, the direction, the point, the gradient and the update."""
 
 _TABLE = {
     "cpu": {
@@ -29,46 +42,129 @@ _TABLE = {
 
 _ACCELERATOR = "one NVIDIA A100"
 _PHYSICS, _BATCH = 9.5e5, 8192
-"""Physics steps a second of one MJX humanoid on an A100, and the batch at which it was measured; from
-the documentation of MuJoCo (MJX-JAX, "The Sharp Bits", section on large scenes)."""
+"""Physics steps a second of one MJX humanoid on an A100, and the batch at which it was measured.
+
+Source: the documentation of MuJoCo (MJX-JAX, "The Sharp Bits", section on large scenes).
+"""
 
 _KEPT = 8
 """Measurements that are remembered for each environment."""
 
+_MOST_DEVICES = 8
+"""More devices of a CPU would each have a trajectory or two of a usual round."""
+
+_THREADS = 4
+"""For each device.
+
+A factorisation by LAPACK waits, on a thread of XLA's pool, for parts of it that run on others. With a
+thread for each device all may wait and none work.
+"""
+
+
+def default_budget() -> int:
+    """Bytes: three quarters of an accelerator's memory, half of the machine's on CPU."""
+    stats = jax.local_devices()[0].memory_stats() or {}
+    if "bytes_limit" in stats:
+        return int(0.75 * stats["bytes_limit"])
+    return psutil.virtual_memory().total // 2
+
+
+def parse(text: str) -> int:
+    """Bytes from "4 GiB", "512M" or a number of bytes.
+
+    Raises:
+        InputError: anything else.
+    """
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", text)
+    unit = (found[2] or "B").upper() if found else ""
+    if found is None or unit not in _UNITS or float(found[1]) <= 0:
+        raise InputError(f"memory: got {text!r}, a size such as 4GiB or 512MiB is allowed.")
+    return int(float(found[1]) * 1024 ** _UNITS[unit])
+
+
+def shown(size: float) -> str:
+    """Bytes for people."""
+    for unit in ("B", "KiB", "MiB"):
+        if size < 1024:
+            return f"{size:.3g} {unit}"
+        size /= 1024
+    return f"{size:.3g} GiB"
+
+
+def unit_bytes(problem: Problem, method: Method, unit: Unit) -> int:
+    """Bytes that training a unit takes: runs at once, their trajectories, and what is recorded.
+
+    An estimate from above of what lives at one time. The program itself and Python are not in it.
+    """
+    theta = 4 * problem.dimension()
+    lanes = max(slots(method, unit) * unit.runs, unit.training["eval_batch"] * unit.runs)
+    trajectories = lanes * (problem.trajectory_bytes() + theta)
+    points = unit.workers if isinstance(method.collection, Asynchronous) else 0
+    state = unit.runs * theta * (_COPIES + points)
+    evaluations = math.ceil(unit.iterations / unit.training["eval_every"])
+    # Four numbers a round and 2 + W an evaluation, held twice while they are put together.
+    each = 4 * unit.iterations + (2 + (problem.workers or 1)) * evaluations
+    return int(trajectories + state + 2 * unit.runs * 4 * each)
+
+
+def slots(method: Method, unit: Unit) -> int:
+    """Trajectories that a run computes at once."""
+    if isinstance(method.collection, Asynchronous):
+        return min(method.collection.lanes or unit.workers, unit.workers)
+    batch = max(method.init_batch or unit.workers, method.collection.batch or unit.workers)
+    if unit.batch is None or method.collection.rule.slots(batch, False) is not None:
+        return batch
+    # A Malenia round is over after 2 (h_n + mean(h) M / n) seconds, until when all deliver.
+    h = unit.batch.profile.compute
+    live = np.isfinite(h).all(axis=-1, keepdims=True)
+    end = 2 * (h.max(axis=-1, keepdims=True) + h.mean(axis=-1, keepdims=True) * batch / h.shape[-1])
+    return int(np.where(live, np.ceil(end / h), 0).sum(axis=-1).max(initial=batch))
+
 
 def steps(unit: Unit) -> int:
     """Environment steps of a unit, those of evaluations included."""
-    problem = build.problem(unit.problem, unit.workers)
-    return unit.runs * sum(_trajectories(unit)) * getattr(problem, "horizon", 1)
+    return unit.runs * sum(_trajectories(unit)) * getattr(_problem(unit), "horizon", 1)
+
+
+def _problem(unit: Unit) -> Problem:
+    from jaxnigt.sweep import build
+
+    return build.problem(unit.problem, unit.workers)
+
+
+def trajectories(unit: Unit) -> int:
+    """Trajectories of a run in training; of rules without a batch, one a worker and round is assumed."""
+    from jaxnigt.sweep import build
+
+    sizes = build.method(unit.method, unit.workers).sizes(unit.iterations)
+    return int(np.where(sizes > 0, sizes, unit.workers).sum())
 
 
 def _trajectories(unit: Unit) -> tuple[int, int]:
     """Trajectories of a run in training and in evaluations."""
-    method = build.method(unit.method, unit.workers)
     evaluations = -(-unit.iterations // unit.training["eval_every"])
-    sampled = isinstance(build.problem(unit.problem, unit.workers), PolicyGradient)
-    return (
-        int(method.sizes(unit.iterations).sum()),
-        evaluations * unit.training["eval_batch"] if sampled else 0,
-    )
+    sampled = isinstance(_problem(unit), PolicyGradient)
+    return trajectories(unit), evaluations * unit.training["eval_batch"] if sampled else 0
 
 
 def accelerator_seconds(unit: Unit) -> tuple[float, float] | None:
     """Seconds that an MJX unit takes on an accelerator by published speeds, from least to most.
 
     Least: all batches are as efficient as the published one. Most: a batch of any size up to the
-    published one takes as long as that. Every body is taken to be as slow as the humanoid.
+        published one takes
+    as long as that. Every body is taken to be as slow as the humanoid.
 
     Returns:
         None where MJX does not move the problem.
     """
-    problem = build.problem(unit.problem, unit.workers)
-    if not isinstance(problem, PolicyGradient) or problem.env.backend != "mjx":
+    from jaxnigt.sweep import build
+
+    problem = _problem(unit)
+    if not isinstance(problem, PolicyGradient) or getattr(problem.env, "backend", "") != "mjx":
         return None
     physics = problem.horizon * int(getattr(problem.env, "_n_frames", 1))
     training, evaluation = _trajectories(unit)
-    method = build.method(unit.method, unit.workers)
-    lanes = memory.slots(method, unit)
+    lanes = slots(build.method(unit.method, unit.workers), unit)
     batches = math.ceil(training / lanes) * math.ceil(unit.runs * lanes / _BATCH)
     once = math.ceil(unit.runs * unit.training["eval_batch"] / _BATCH)
     batches += evaluation // unit.training["eval_batch"] * once
@@ -93,8 +189,7 @@ def seconds(unit: Unit) -> tuple[float | None, str]:
     measured = _measured().get(_name(unit))
     if measured:
         return steps(unit) / sorted(measured)[len(measured) // 2], "earlier units on this machine"
-    table = _TABLE.get(jax.default_backend(), {})
-    rate = table.get(" ".join(_name(unit).split()[:2]))
+    rate = _TABLE.get(jax.default_backend(), {}).get(" ".join(_name(unit).split()[:2]))
     if rate is None:
         return None, "nothing known of it yet"
     return steps(unit) / rate, "rollouts on two cores"
@@ -108,7 +203,7 @@ def remember(unit: Unit, result: xr.Dataset) -> None:
     with contextlib.suppress(OSError, ValueError, TypeError):
         known = _measured()
         known[_name(unit)] = [*known.get(_name(unit), []), steps(unit) / spent][-_KEPT:]
-        files.write_text(_path(), json.dumps(known))
+        store.write_text(_path(), json.dumps(known))
 
 
 def _name(unit: Unit) -> str:
@@ -129,3 +224,36 @@ def _measured() -> dict[str, list[float]]:
         return json.loads(_path().read_text())
     except (OSError, ValueError):
         return {}
+
+
+def use_all_cores(most: int = _MOST_DEVICES, *, lapack: bool = True) -> None:
+    """Give the CPU as many devices as this process may use cores, before JAX has started.
+
+    A CPU hardly shares out a batch as narrow as a round's. The user's own JAX_NUM_CPU_DEVICES or
+    XLA_FLAGS win, and a JAX that runs already stays as it is.
+
+    Args:
+        most: no more than these.
+        lapack: whether programs may call LAPACK, for which XLA needs more threads than devices; they
+            cost speed. The environments of Brax never do, see `jaxnigt.environments.mjx_cpu`.
+    """
+    if "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", ""):
+        return
+    devices = int(os.environ.get("JAX_NUM_CPU_DEVICES", min(_cores(), most)))
+    with contextlib.suppress(RuntimeError):  # JAX has started
+        jax.config.update("jax_num_cpu_devices", devices)
+        if lapack and devices > 1:
+            os.environ.setdefault("NPROC", str(_THREADS * devices))  # what XLA makes its pool of
+
+
+def _cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def use_compilation_cache() -> None:
+    """Keep compiled programs between runs, unless the user has said where or that they be not."""
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+        folder = Path(platformdirs.user_cache_dir("jaxnigt")) / "xla"
+        jax.config.update("jax_compilation_cache_dir", str(folder))

@@ -17,8 +17,9 @@ def read(path: Path, *, size: str | None = None, changes: Sequence[str] = ()) ->
     """The keys of a definition after everything that it rests on, its size and changes from outside.
 
     `base = "other.toml"` (or a list of files, later ones first in rank) is looked for beside the file
-    that names it. Tables are merged key by key; anything else, lists of tables included, is replaced.
-    `[size.NAME]` holds keys that replace those of the definition where that size is asked for.
+    that names it. Tables are merged key by key. Anything else is replaced, lists of tables included.
+    `[size.NAME]` holds keys that replace those of the definition where that size is asked for. `module =
+    "mine.py"` is run first.
 
     Args:
         path: the TOML file.
@@ -48,13 +49,15 @@ def _with_bases(path: Path, above: tuple[Path, ...]) -> Data:
     if path.resolve() in above:
         raise InputError(f"{path}: base leads back to the file itself, a chain of files is allowed.")
     data = _toml(path)
+    # Files are looked for beside the definition that names them, wherever it is run from.
     for table in data.get("profiles", []) if isinstance(data.get("profiles"), list) else []:
-        # Files are looked for beside the definition that names them, wherever it is run from.
         if isinstance(table, dict) and isinstance(table.get("path"), str):
             table["path"] = str(path.parent / table["path"])
-    problem = data.get("problem")
-    if isinstance(problem, dict) and isinstance(problem.get("module"), str):
-        problem["module"] = str(path.parent / problem["module"])
+    for table in (data, data.get("problem")):
+        if isinstance(table, dict) and isinstance(table.get("module"), str):
+            table["module"] = str(path.parent / table["module"])
+        elif isinstance(table, dict) and isinstance(table.get("module"), list):
+            table["module"] = [str(path.parent / str(one)) for one in table["module"]]
     bases = data.pop("base", [])
     merged: Data = {}
     for base in [bases] if isinstance(bases, str) else bases:
@@ -77,28 +80,23 @@ def _toml(path: Path) -> Data:
 
 
 def _merged(below: Data, above: Data) -> Data:
+    """One definition over another. Tables at the top are merged, a table within a table is one value."""
     merged = copy.deepcopy(below)
     for key, value in above.items():
-        both = (
-            isinstance(value, dict) and isinstance(merged.get(key), dict) and not _one_value(key, value)
-        )
-        merged[key] = _merged(merged[key], value) if both else copy.deepcopy(value)
+        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = copy.deepcopy({**merged[key], **value} if both else value)
     return merged
 
 
-def _one_value(key: str, value: Data) -> bool:
-    """Whether a table is a value, such as a range, and not a part of the definition."""
-    return "start" in value or key in ("heterogeneity", "noise", "comm_scale")
-
-
-def _leaves(table: Data, prefix: str = "") -> list[tuple[str, Any]]:
-    """Dotted keys of a table and what they hold; ranges and lists stay whole."""
+def _leaves(table: Data) -> list[tuple[str, Any]]:
+    """Dotted keys of the tables of a size and what they hold; ranges and lists stay whole."""
     found = []
     for key, value in table.items():
-        if isinstance(value, dict) and not _one_value(key, value):
-            found += _leaves(value, f"{prefix}{key}.")
-        else:
-            found.append((prefix + key, value))
+        # Of lists of tables, one table is named by its label.
+        parts = value.items() if isinstance(value, dict) else ()
+        if key in ("methods", "profiles") and isinstance(value, dict):
+            parts = [(f"{label}.{k}", v) for label, inner in parts for k, v in inner.items()]
+        found += [(f"{key}.{k}", v) for k, v in parts] if isinstance(value, dict) else [(key, value)]
     return found
 
 
@@ -107,8 +105,8 @@ def assign(data: Data, dotted: str, value: Any, source: str = "set") -> None:
 
     Args:
         data: the definition.
-        dotted: "problem.backend", "methods.0.batch", "methods.rennala_nigt.batch" (by label or name)
-            or "methods.*.batch" for every method.
+        dotted: "problem.backend", "methods.0.batch", "methods.rennala_nigt.batch" (by label or name) or
+            "methods.*.batch" for every method.
         value: the new value.
         source: what an error is to name.
 

@@ -3,23 +3,115 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+import hashlib
 import itertools
+import json
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from jaxnigt.checks import InputError
-from jaxnigt.clock.communication import ARRIVAL_MODELS, ROUND_MODELS, check_model
+from jaxnigt.clock.communication import Communication
 from jaxnigt.methods import Asynchronous, Method
 from jaxnigt.problems import Problem
 from jaxnigt.profiles import Profile
-from jaxnigt.sweep import build, memory
-from jaxnigt.sweep.build import Plain
-from jaxnigt.sweep.expand import variants
-from jaxnigt.sweep.spec import Definition
-from jaxnigt.sweep.unit import Batch, Unit
+from jaxnigt.registry import lookup, make, named
+from jaxnigt.sweep import build, cost, fingerprint
+from jaxnigt.sweep.build import under
+from jaxnigt.sweep.definition import Definition, Plain, leaves, plain, title, variants
 
 GRID = "grid"
+_LONGEST = 100
+
+
+class Batch(NamedTuple):
+    """Profiles that one call of the clock serves.
+
+    Attributes:
+        labels: of the profiles.
+        profile: their times, with one leading axis.
+        grid: whether they are those of the definition's grid.
+    """
+
+    labels: tuple[str, ...]
+    profile: Profile
+    grid: bool = False
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Unit:
+    """What is trained in one go and stored in one file. Everything in it can be pickled.
+
+    Attributes:
+        label: of the method, with what varies between panels in front.
+        problem: its table.
+        method: its table, with the hyperparameters of this unit.
+        workers: n.
+        seeds: numbers of the seeds.
+        training: key, eval_every and eval_batch.
+        modules: files that register what the tables name.
+        batch: the profiles along which it trains, None where one trace serves all.
+        comm_model: of the definition, along a schedule.
+        clock_model: what the clock takes for this method.
+        bytes: memory that training is estimated to take.
+    """
+
+    label: str
+    problem: Plain
+    method: Plain
+    workers: int
+    seeds: tuple[int, ...]
+    training: Plain
+    modules: tuple[str, ...] = ()
+    batch: Batch | None = None
+    comm_model: str | None = None
+    clock_model: Plain | None = None
+    bytes: int = 0
+
+    @functools.cached_property
+    def key(self) -> str:
+        """A digest of everything that decides the numbers."""
+        facts = lookup("method", self.method["name"]).facts
+        # What the clock alone feels does not matter where one training serves all profiles.
+        no_matter = (
+            "eval_every",
+            *facts.get("speed", ()),
+            *(facts.get("clock", ()) if self.batch is None else ()),
+        )
+        content: Plain = {
+            "code": fingerprint.code_version(),
+            "sources": fingerprint.sources(self.problem, self.method, self.clock_model),
+            "problem": self.problem,
+            "problem_workers": build.problem_workers(self.problem, self.workers),
+            "method": {k: v for k, v in self.method.items() if k not in no_matter},
+            "training": self.training,
+            "seeds": self.seeds,
+        }
+        digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode())
+        if self.batch is not None:
+            digest.update(f"{self.clock_model} {self.batch.profile.noise}".encode())
+            power = self.batch.profile.power or ()
+            for array in (self.batch.profile.compute, self.batch.profile.comm, *power):
+                digest.update(str(array.shape).encode())
+                digest.update(np.ascontiguousarray(array).tobytes())
+        return digest.hexdigest()[:16]
+
+    @property
+    def filename(self) -> str:
+        """Name of the unit's file."""
+        return f"{short(self.label)}-{self.key}.nc"
+
+    @property
+    def iterations(self) -> int:
+        """Rounds, or updates of an asynchronous method."""
+        return self.method["iterations"]
+
+    @property
+    def runs(self) -> int:
+        """How many runs are trained at once."""
+        schedules = len(self.batch.labels) if self.batch else 1
+        return schedules * len(self.seeds) * int(np.prod([len(v) for v in leaves(self.method).values()]))
 
 
 class MethodPlan(NamedTuple):
@@ -27,7 +119,7 @@ class MethodPlan(NamedTuple):
 
     Attributes:
         label: unique in its panel.
-        table: with all stepsizes and momenta.
+        table: with all hyperparameters.
         scheduled: whether its iterates depend on the clock.
         units: what is trained for it.
     """
@@ -58,25 +150,33 @@ class Panel(NamedTuple):
     methods: list[MethodPlan]
 
 
+def short(label: str) -> str:
+    """A label for the name of a file, which must not be too long."""
+    name = label.replace("/", "_")
+    if len(name) <= _LONGEST:
+        return name
+    return f"{name[:_LONGEST]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+
+
 def panels(definition: Definition, budget: int | None = None) -> list[Panel]:
     """Everything that a definition asks for. Nothing is trained, but problems are built.
 
     Args:
         definition: of the sweep.
-        budget: bytes that one unit may take; by default `memory.default_budget()`.
+        budget: bytes that one unit may take; by default `cost.default_budget()`.
 
     Raises:
         InputError: for the first thing that cannot be built or that does not fit into memory.
     """
-    budget = memory.default_budget() if budget is None else budget
-    for model in definition.comm_model:
-        check_model(model, ROUND_MODELS)
-    if definition.arrival_model is not None and definition.arrival_model not in ARRIVAL_MODELS:
-        allowed = ", ".join(ARRIVAL_MODELS)
-        raise InputError(f"arrival_model: got {definition.arrival_model!r}, allowed are {allowed}.")
+    budget = cost.default_budget() if budget is None else budget
+    networks(definition)
     # What costs nothing to check comes before problems, which take seconds to build.
     for workers in definition.workers:
-        _check_baseline(definition, [label for label, _ in _methods(definition, workers)])
+        labels = [label for label, _ in _methods(definition, workers)]
+        if definition.analysis.baseline not in (None, *labels):
+            raise InputError(
+                f"analysis.baseline: got {definition.analysis.baseline!r}, allowed are {', '.join(labels)}."
+            )
         batches(definition, workers, dimension=1)
     return [
         _panel(definition, problem.label, problem.table, workers, budget)
@@ -85,11 +185,17 @@ def panels(definition: Definition, budget: int | None = None) -> list[Panel]:
     ]
 
 
-def _check_baseline(definition: Definition, labels: list[str]) -> None:
-    if definition.analysis.baseline not in (None, *labels):
-        raise InputError(
-            f"analysis.baseline: got {definition.analysis.baseline!r}, allowed are {', '.join(labels)}."
-        )
+def networks(definition: Definition) -> dict[str, Communication]:
+    """The communication models of rounds, by the labels that they have in data sets."""
+    models = [make("communication", plain(table), "comm_model") for table in definition.comm_model]
+    for model in models:
+        if not model.rounds:
+            raise InputError(f"comm_model: got {str(model)!r}, models of rounds are allowed.")
+    if definition.arrival_model is not None:
+        arrival = make("communication", plain(definition.arrival_model), "arrival_model")
+        if not arrival.arrivals:
+            raise InputError(f"arrival_model: got {str(arrival)!r}, models of arrivals are allowed.")
+    return {named(model): model for model in models}
 
 
 def _panel(definition: Definition, label: str, table: Plain, workers: int, budget: int) -> Panel:
@@ -105,10 +211,7 @@ def _panel(definition: Definition, label: str, table: Plain, workers: int, budge
     plans = []
     for name, method_table in _methods(definition, workers):
         method = build.method(method_table, workers)
-        collection = method.collection
-        scheduled = isinstance(collection, Asynchronous) or not collection.replayable(
-            problem.workers is not None
-        )
+        scheduled = not method.collection.replayable(problem.workers is not None)
         whole = Unit(
             f"{label}/{name}" if label else name,
             table,
@@ -120,6 +223,7 @@ def _panel(definition: Definition, label: str, table: Plain, workers: int, budge
                 "eval_every": _eval_every(definition, method_table),
                 "eval_batch": definition.training.eval_batch,
             },
+            definition.module,
         )
         along = _schedules(definition, whole, method, profiles) if scheduled else [whole]
         units = [part for unit in along for part in split(unit, problem, method, budget)]
@@ -130,23 +234,25 @@ def _panel(definition: Definition, label: str, table: Plain, workers: int, budge
 def _methods(definition: Definition, workers: int) -> list[tuple[str, Plain]]:
     """Labels and tables of all methods; raises InputError for one that cannot be built."""
     found = []
+    travels = any(model.travels for model in networks(definition).values())
     for index, table in enumerate(definition.methods):
-        for variant in variants(table, keep=("stepsize", "momentum")):
-            label = f"{table.title},{variant.label}" if variant.label else table.title
-            try:
-                build.method(variant.table, workers)
-                if variant.table.get("restart") == "finish" and "gather" in definition.comm_model:
-                    raise InputError("restart: comm_model 'gather' allows 'cancel' only.")
-            except InputError as error:
-                raise InputError(f"methods.{index}.{error}") from None
-            every, most = _eval_every(definition, variant.table), variant.table["iterations"]
+        entry = lookup("method", table.name)
+        for variant in variants(table, keep=list(leaves({"name": table.name}))):
+            label = f"{title(table)},{variant.label}" if variant.label else title(table)
+            plain_table = dict(variant.table)
+            if (all_workers := entry.facts.get("workers")) is not None:
+                plain_table.setdefault(all_workers, workers)
+            method = under(f"methods.{index}.", build.method, plain_table, workers)
+            if travels and getattr(method.collection, "restart", "") == "finish":
+                raise InputError(f"methods.{index}.restart: comm_model 'gather' allows 'cancel' only.")
+            every, most = _eval_every(definition, plain_table), plain_table["iterations"]
             if every > most:
                 where = f"methods.{index}" if table.eval_every else "training"
                 raise InputError(
                     f"{where}.eval_every: got {every}, at most the iterations = {most} of {label} are "
                     "allowed."
                 )
-            found.append((label, variant.table))
+            found.append((label, plain_table))
     return found
 
 
@@ -157,29 +263,33 @@ def _eval_every(definition: Definition, table: Plain) -> int:
 def _schedules(definition: Definition, whole: Unit, method: Method, profiles: list[Batch]) -> list[Unit]:
     """A unit for every communication model and batch of profiles."""
     units: dict[tuple[Any, ...], Unit] = {}
-    for model in definition.comm_model:
-        clock_model = model
+    tables = [plain(table) for table in definition.comm_model]
+    for (label, model), table in zip(networks(definition).items(), tables, strict=True):
+        clock_model = table
         if isinstance(method.collection, Asynchronous):
-            clock_model = definition.arrival_model or ("serial" if model == "serial" else "parallel")
+            arrival = definition.arrival_model
+            other = {"name": "parallel"} if arrival is None else plain(arrival)
+            clock_model = table if arrival is None and model.arrivals else other
         for batch in profiles:
             if batch.grid and not (definition.grid and definition.grid.trained):
                 continue
-            units[model, batch.labels] = dataclasses.replace(
-                whole, batch=batch, comm_model=model, clock_model=clock_model
+            units[label, batch.labels] = dataclasses.replace(
+                whole, batch=batch, comm_model=label, clock_model=clock_model
             )
     return list(units.values())
+
+
+def _labelled(table: Any) -> list[tuple[str, Plain]]:
+    """Label and plain table of every profile that a table stands for."""
+    return [(f"{table.label},{v.label}" if v.label else table.label, v.table) for v in variants(table)]
 
 
 def batches(definition: Definition, workers: int, dimension: int) -> list[Batch]:
     """The named profiles, those alike in noise and power together, and the grid."""
     groups: dict[Any, list[tuple[str, Profile]]] = {}
     for index, table in enumerate(definition.profiles):
-        for variant in variants(table):
-            label = f"{table.label},{variant.label}" if variant.label else table.label
-            try:
-                profile = build.profile(variant.table, workers, dimension)
-            except InputError as error:
-                raise InputError(f"profiles.{index}.{error}") from None
+        for label, given in _labelled(table):
+            profile = under(f"profiles.{index}.", build.profile, given, workers, dimension)
             breaks = () if profile.power is None else tuple(profile.power[0].tolist())
             groups.setdefault((profile.noise, breaks), []).append((label, profile))
     found = [_stack(group) for group in groups.values()]
@@ -194,10 +304,9 @@ def profile_titles(definition: Definition) -> dict[str, str]:
     """Title of every named profile by its label, in the definition's order."""
     titles = {}
     for table in definition.profiles:
-        for variant in variants(table):
-            label = f"{table.label},{variant.label}" if variant.label else table.label
-            title = table.title or table.label
-            titles[label] = f"{title}, {variant.label}" if variant.label else title
+        for label, _ in _labelled(table):
+            varied = label.removeprefix(table.label).removeprefix(",")
+            titles[label] = (table.title or table.label) + (f", {varied}" if varied else "")
     return titles
 
 
@@ -216,42 +325,32 @@ def grid_profile(definition: Definition, workers: int) -> Profile | None:
     grid = definition.grid
     if grid is None:
         return None
-    table = {
-        "family": "power_law",
-        "exponent": np.asarray(grid.exponent)[:, None],
-        "comm_scale": np.asarray(grid.comm_scale)[None, :],
-        "comm_exponent": grid.comm_exponent,
-    }
-    try:
-        return build.profile(table, workers, dimension=1)
-    except InputError as error:
-        raise InputError(f"grid: {error}") from None
+    axes = np.asarray(grid.exponent)[:, None], np.asarray(grid.comm_scale)[None, :]
+    law = lookup("profile", "power_law").maker
+    return under("grid: ", law, workers, axes[0], grid.comm_exponent, axes[1])
 
 
 def split(unit: Unit, problem: Problem, method: Method, budget: int) -> list[Unit]:
     """Parts of a unit that fit into memory, all of one shape, so that one program serves them all.
 
-    Profiles are parted first, then seeds, stepsizes and momenta: each into equal shares. Profiles with
+    Profiles are parted first, then seeds and each hyperparameter: all into equal shares. Profiles with
     random times stay together, as the clock's draws go by their place among them.
 
     Raises:
         InputError: a single run is too large.
     """
-    counts = [1, 1, 1, 1]
-    sizes = (
-        len(unit.batch.labels) if unit.batch and unit.batch.profile.noise is None else 1,
-        len(unit.seeds),
-        len(unit.method["stepsize"]),
-        len(unit.method.get("momentum", [0])),
-    )
-    needed = 0
+    values = leaves(unit.method)
+    fixed = unit.batch is not None and unit.batch.profile.noise is None
+    profiles = len(unit.batch.labels) if unit.batch and fixed else 1
+    sizes = (profiles, len(unit.seeds), *(len(v) for v in values.values()))
+    counts, needed = [1] * len(sizes), 0
     for axis, size in enumerate(sizes):
         for parts in (k for k in range(1, size + 1) if size % k == 0):
             counts[axis] = parts
             # All parts are as large as the first.
-            needed = memory.unit_bytes(problem, method, _parts(unit, *counts)[0])
+            needed = cost.unit_bytes(problem, method, _parts(unit, counts)[0])
             if needed <= budget:
-                found = _parts(unit, *counts)
+                found = _parts(unit, counts)
                 if len(found) == 1:
                     return [dataclasses.replace(unit, bytes=needed)]
                 return [
@@ -259,12 +358,13 @@ def split(unit: Unit, problem: Problem, method: Method, budget: int) -> list[Uni
                     for i, part in enumerate(found, start=1)
                 ]
     raise InputError(
-        f"memory: {unit.label} needs {memory.shown(needed)} for a single run, the budget is "
-        f"{memory.shown(budget)}."
+        f"memory: {unit.label} needs {cost.shown(needed)} for a single run, the budget is "
+        f"{cost.shown(budget)}."
     )
 
 
-def _parts(unit: Unit, profiles: int, seeds: int, stepsizes: int, momenta: int) -> list[Unit]:
+def _parts(unit: Unit, counts: list[int]) -> list[Unit]:
+    profiles, seeds, *others = counts
     along: list[Batch | None] = [None]
     if unit.batch is not None:
         labels = np.array_split(np.arange(len(unit.batch.labels)), profiles)
@@ -275,11 +375,12 @@ def _parts(unit: Unit, profiles: int, seeds: int, stepsizes: int, momenta: int) 
             for which in labels
         ]
     seed_parts = [tuple(x.tolist()) for x in np.array_split(unit.seeds, seeds)]
-    stepsize_parts = [x.tolist() for x in np.array_split(unit.method["stepsize"], stepsizes)]
-    methods = [{**unit.method, "stepsize": stepsize} for stepsize in stepsize_parts]
-    if "momentum" in unit.method:
-        momentum_parts = [x.tolist() for x in np.array_split(unit.method["momentum"], momenta)]
-        methods = [{**m, "momentum": some} for m in methods for some in momentum_parts]
+    values = leaves(unit.method)
+    parts = [np.array_split(v, count) for v, count in zip(values.values(), others, strict=True)]
+    methods = [
+        {**unit.method, **{name: part.tolist() for name, part in zip(values, chosen, strict=True)}}
+        for chosen in itertools.product(*parts)
+    ]
     return [
         dataclasses.replace(unit, batch=batch, seeds=some, method=method)
         for batch, some, method in itertools.product(along, seed_parts, methods)

@@ -1,21 +1,69 @@
-"""What one unit is: a training, from plain tables to a data set. Runs in any process."""
+"""What a unit is for an executor: a training in this process, which can be stopped at safe points."""
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Callable, Sequence
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
-import jax
-import platformdirs
 import xarray as xr
 
-from jaxnigt.parallel import Device
-from jaxnigt.snapshots import Snapshots
-from jaxnigt.sweep import build
-from jaxnigt.sweep.traces import trace_dataset
-from jaxnigt.sweep.unit import Unit
-from jaxnigt.training import Progress, train
+from jaxnigt.checks import Stopped
+from jaxnigt.registry import make
+from jaxnigt.sweep import build, cost
+from jaxnigt.sweep.definition import run_module
+from jaxnigt.sweep.plan import Unit
+from jaxnigt.sweep.screen import Board
+from jaxnigt.training.loop import Progress, train
+from jaxnigt.training.runs import Device
+from jaxnigt.training.snapshots import Snapshots
+
+Finished = tuple[Unit, "xr.Dataset | BaseException"]
+"""A unit with what came of it."""
+
+
+class Settings(NamedTuple):
+    """How units are run.
+
+    Attributes:
+        snapshots: folder of the snapshots of all units.
+        every: seconds between snapshots.
+        stopping: asked at safe points whether to stop.
+        board: where progress is shown.
+    """
+
+    snapshots: Path
+    every: float
+    stopping: Callable[[], bool]
+    board: Board
+
+
+def run_here(units: Sequence[Unit], settings: Settings) -> Iterator[Finished]:
+    """Train units in this process; ends early where it is to stop."""
+    for unit in units:
+        if settings.stopping():
+            return
+        settings.board.start(unit)
+        try:
+            yield (
+                unit,
+                compute(
+                    unit,
+                    snapshots=settings.snapshots / unit.key,
+                    every=settings.every,
+                    stopping=settings.stopping,
+                    progress=lambda done, _, best, unit=unit: settings.board.update(unit, done, best),
+                ),
+            )
+        except Stopped as stopped:
+            settings.board.stop(unit, stopped.done)
+            return
+        except Exception as error:  # a unit that fails must not take the others along
+            yield unit, error
 
 
 def compute(
@@ -27,7 +75,7 @@ def compute(
     progress: Progress | None = None,
     devices: Sequence[Device] | None = None,
 ) -> xr.Dataset:
-    """Train a unit.
+    """Train a unit, from plain tables to a data set. It can be done in any process.
 
     Args:
         unit: of a plan.
@@ -41,9 +89,10 @@ def compute(
         TrainingDiverged: no run is left that is finite.
         Stopped: `stopping` said so; the snapshot is there.
     """
-    use_compilation_cache()
-    problem = build.problem(unit.problem, unit.workers)
-    method = build.method(unit.method, unit.workers)
+    cost.use_compilation_cache()
+    for module in unit.modules:
+        run_module(module)
+    problem, method = build.problem(unit.problem, unit.workers), build.method(unit.method, unit.workers)
     kept = snapshots and Snapshots(snapshots, every=every, stopping=stopping)
     batch = unit.batch
     trace = train(
@@ -55,19 +104,39 @@ def compute(
         eval_every=unit.training["eval_every"],
         eval_batch=unit.training["eval_batch"],
         profile=batch.profile if batch else None,
-        comm_model=unit.clock_model,
+        comm_model=unit.clock_model and make("communication", unit.clock_model),
         progress=progress,
         keep_diverged=True,
         snapshots=kept or None,
         devices=devices,
     )
-    labels = batch.labels if batch else None
-    dataset = trace_dataset(trace, unit.seeds, build.momenta(unit.method), labels)
+    dataset = trace.to_xarray(batch.labels if batch else None)
     return dataset.assign_attrs(resumed=int(kept.restored) if kept else 0)
 
 
-def use_compilation_cache() -> None:
-    """Keep compiled programs between runs, unless the user has said where or that they be not."""
-    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-        folder = Path(platformdirs.user_cache_dir("jaxnigt")) / "xla"
-        jax.config.update("jax_compilation_cache_dir", str(folder))
+_STDERR = 2
+_WORDS = b"\nstopping at the next safe point; press Ctrl-C again to stop at once\n"
+
+
+@contextlib.contextmanager
+def interruptible() -> Iterator[Callable[[], bool]]:
+    """A question whether to stop, which an interrupt or a termination answers."""
+    asked = threading.Event()
+
+    def handle(number: int, _: object) -> None:
+        if asked.is_set():
+            raise KeyboardInterrupt
+        asked.set()
+        # Consoles and logs may be in the middle of something; the system's own write never is.
+        with contextlib.suppress(OSError):
+            os.write(_STDERR, _WORDS)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield asked.is_set
+        return
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield asked.is_set
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -19,13 +19,17 @@ Tree = Any
 
 
 class Snapshots:
-    """Keeps the last snapshot of one training in a folder.
+    """The last snapshot of one training, kept in a folder.
 
     Args:
         folder: of this training alone; made when it is needed.
         every: seconds between snapshots.
-        stopping: asked at every safe point; where it answers True a snapshot is taken and `Stopped`
-            is raised.
+        stopping: asked at every safe point. Where it answers True a snapshot is taken and `Stopped` is
+            raised.
+
+    Example:
+        >>> Snapshots("somewhere", every=60.0).restored
+        False
     """
 
     def __init__(
@@ -35,31 +39,36 @@ class Snapshots:
         self.restored = False
         self._last = time.monotonic()
 
+    def __repr__(self) -> str:
+        return f"Snapshots({str(self.folder)!r}, every={self.every:g} s)"
+
     def restore(self, state: Tree, token: str = "") -> tuple[int, Tree, Tree] | None:
         """Rounds done, the state and what was recorded; None where there is no usable snapshot.
 
         Args:
             state: one with the structure and shapes of what was saved.
-            token: what the snapshot must have been taken with; that of another training is of no use.
+            token: what the snapshot must have been taken with. That of another training is of no use.
         """
-        steps = sorted((int(p.name) for p in self.folder.glob("*") if p.name.isdecimal()), reverse=True)
-        for step in steps:
-            try:
-                saved = self._read(step)
-                leaves, structure = jax.tree.flatten(state)
-                found = [saved["state"][str(i)] for i in range(len(saved["state"]))]
-                same = saved["token"].tobytes() == _bytes(token).tobytes()
-                if same and [np.shape(x) for x in found] == [np.shape(x) for x in leaves]:
-                    self.restored = True
-                    return step, jax.tree.unflatten(structure, found), saved["records"]
-            except Exception as error:  # whatever is wrong with it, training can begin anew
-                logging.getLogger(__name__).warning("snapshot %s is of no use: %s", step, error)
+        if not self.folder.is_dir():
+            return None
+        with self._manager() as manager:
+            for step in sorted(manager.all_steps(), reverse=True):
+                try:
+                    saved = self._read(manager, step)
+                    leaves, structure = jax.tree.flatten(state)
+                    found = [saved["state"][str(i)] for i in range(len(saved["state"]))]
+                    same = saved["token"].tobytes() == _bytes(token).tobytes()
+                    if same and [np.shape(x) for x in found] == [np.shape(x) for x in leaves]:
+                        self.restored = True
+                        return step, jax.tree.unflatten(structure, found), saved["records"]
+                except Exception as error:  # whatever is wrong with it, training can begin anew
+                    logging.getLogger(__name__).warning("snapshot %s is of no use: %s", step, error)
         return None
 
     def offer(
         self, done: int, state: Tree, records: Callable[[], dict[str, np.ndarray]], token: str = ""
     ) -> None:
-        """Take a snapshot if it is time; a safe point.
+        """Take a snapshot if it is time. This is a safe point.
 
         Args:
             done: rounds.
@@ -68,7 +77,7 @@ class Snapshots:
             token: of the training.
 
         Raises:
-            Stopped: it is to stop; the snapshot is there, where it could be written.
+            Stopped: training is to stop. The snapshot is there, if it could be written.
         """
         stop = self.stopping()
         if stop or time.monotonic() - self._last >= self.every:
@@ -85,27 +94,30 @@ class Snapshots:
         """Delete what is no longer needed."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
+    def _manager(self) -> Any:
+        import orbax.checkpoint as ocp
+
+        # Orbax writes beside a snapshot and renames, so that it is whole or not there, and drops the
+        # older.
+        options = ocp.CheckpointManagerOptions(max_to_keep=1, enable_async_checkpointing=False)
+        return ocp.CheckpointManager(
+            self.folder, options=options, item_handlers=ocp.PyTreeCheckpointHandler()
+        )
+
     def _write(self, done: int, tree: Tree) -> None:
         import orbax.checkpoint as ocp
 
-        with ocp.PyTreeCheckpointer() as checkpointer:
-            # Orbax writes beside it and renames, so that a snapshot is whole or not there.
-            checkpointer.save(self.folder / str(done), tree, force=True)
-        for other in self.folder.iterdir():
-            if other.name != str(done):
-                shutil.rmtree(other, ignore_errors=True)
+        with self._manager() as manager:
+            manager.save(done, args=ocp.args.PyTreeSave(tree), force=True)
 
-    def _read(self, step: int) -> Tree:
+    def _read(self, manager: Any, step: int) -> Tree:
         import orbax.checkpoint as ocp
 
-        with ocp.PyTreeCheckpointer() as checkpointer, warnings.catch_warnings():
+        with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            path = self.folder / str(step)
-            kinds = jax.tree.map(
-                lambda _: ocp.RestoreArgs(restore_type=np.ndarray),
-                checkpointer.metadata(path).item_metadata.tree,
-            )
-            return checkpointer.restore(path, restore_args=kinds)
+            shapes = manager.item_metadata(step)
+            kinds = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), shapes.tree)
+            return manager.restore(step, args=ocp.args.PyTreeRestore(restore_args=kinds))
 
 
 def _bytes(token: str) -> np.ndarray:

@@ -6,32 +6,18 @@ import os
 import socket
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import xarray as xr
 
 from jaxnigt.checks import InputError
-from jaxnigt.sweep import work
-from jaxnigt.sweep.local import Finished, Settings
-from jaxnigt.sweep.unit import Unit
+from jaxnigt.sweep.execute import Cluster
+from jaxnigt.sweep.plan import Unit
+from jaxnigt.sweep.work import Finished, Settings, compute
 
 _RETRIES = 5
 _WAIT = 0.5
 _ANSWER = 5.0
-
-
-class Cluster(NamedTuple):
-    """Where and with what units run.
-
-    Attributes:
-        address: of the cluster; None starts one on this machine.
-        cpus: cores that a unit asks for.
-        gpus: accelerators that a unit asks for.
-    """
-
-    address: str | None = None
-    cpus: float = 1.0
-    gpus: float = 0.0
 
 
 def run(units: Sequence[Unit], settings: Settings, cluster: Cluster) -> Iterator[Finished]:
@@ -108,4 +94,4 @@ def _result(ray: Any, reference: Any) -> xr.Dataset | BaseException:
 
 def _compute(unit: Unit, folder: Path, every: float) -> xr.Dataset:
     """The task."""
-    return work.compute(unit, snapshots=folder / unit.key, every=every)
+    return compute(unit, snapshots=folder / unit.key, every=every)

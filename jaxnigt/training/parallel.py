@@ -1,8 +1,8 @@
-"""Rounds on several devices: slots are shared out, and one AllReduce puts the aggregate together.
+"""Rounds on several devices: each sums its own slots, and one AllReduce adds up the sums.
 
-Every aggregate of arXiv 2509.24305 is one weighted sum of trajectory gradients, so that each device
-sums its own slots and one `psum` does the rest, whatever the collection rule. It works for the
-devices of one process and for those of many under `jax.distributed`.
+Every aggregate of arXiv 2509.24305 is one weighted sum of trajectory gradients. So one `psum` is enough,
+whatever the collection rule. It works for the devices of one process and for those of many under
+`jax.distributed`.
 """
 
 from __future__ import annotations
@@ -22,17 +22,14 @@ from jaxnigt.problems.base import Estimate, Evaluation, Params, Problem
 AXIS = "slots"
 _EVERYWHERE = PartitionSpec()
 
-Device = Any
-"""A `jax.Device`, a name that type checkers cannot use."""
 
-
-def mesh(devices: Sequence[Device] | None = None) -> Mesh:
+def mesh(devices: Sequence[Any] | None = None) -> Mesh:
     """A mesh of one axis, "slots", over devices; by default all of them, in every process."""
     return Mesh(np.asarray(jax.devices() if devices is None else devices), (AXIS,))
 
 
 def everywhere(over: Mesh) -> NamedSharding:
-    """The same array on every device of a mesh."""
+    """How an array lies that every device of a mesh has whole."""
     return NamedSharding(over, _EVERYWHERE)
 
 
@@ -152,14 +149,17 @@ class OverSlots(Problem):
 
     def __init__(self, problem: Problem, over: Mesh):
         self.problem, self.over, self.workers = problem, over, problem.workers
+        # All else is as the problem has it.
+        self.init, self.evaluate, self.observe = problem.init, problem.evaluate, problem.observe
+        self.dimension, self.trajectory_bytes = problem.dimension, problem.trajectory_bytes
 
     def __repr__(self) -> str:
         # Snapshots know a problem by how it prints, whatever devices it is on.
         return repr(self.problem)
 
     def init(self, key: Key[Array, ""]) -> Params:
-        """As the problem's own."""
-        return self.problem.init(key)
+        """As the problem has it."""
+        raise AssertionError  # the instance has the problem's own
 
     def estimate(
         self,
@@ -168,7 +168,7 @@ class OverSlots(Problem):
         workers: Int[Array, " B"],
         weights: Float[Array, " B"],
     ) -> Estimate:
-        """The problem's own, slots shared out."""
+        """The problem's estimate with its slots shared out."""
         one_run = jax.tree.map(lambda x: x[None], (params, keys, workers, weights))
         return jax.tree.map(lambda x: x[0], self.estimates(*one_run))
 
@@ -179,28 +179,16 @@ class OverSlots(Problem):
         workers: Int[Array, "R B"],
         weights: Float[Array, "R B"],
     ) -> Estimate:
-        """Likewise of R runs."""
+        """The problem's estimates of R runs with their slots shared out."""
         return _estimates(self.problem, self.over, params, keys, workers, weights)
 
     def evaluate(self, params: Params, keys: Key[Array, " B"]) -> Evaluation:
-        """As the problem's own."""
-        return self.problem.evaluate(params, keys)
+        """As the problem has it."""
+        raise AssertionError  # the instance has the problem's own
 
     def evaluations(self, params: Params, keys: Key[Array, "R B"]) -> Evaluation:
-        """The problem's own, runs shared out."""
+        """The problem's evaluations with their runs shared out."""
         return _by_runs(self.problem.evaluations, self.over, params, keys)
-
-    def observe(self, params: Params, estimate: Estimate) -> Params:
-        """As the problem's own."""
-        return self.problem.observe(params, estimate)
-
-    def dimension(self) -> int:
-        """As the problem's own."""
-        return self.problem.dimension()
-
-    def trajectory_bytes(self) -> int:
-        """As the problem's own."""
-        return self.problem.trajectory_bytes()
 
 
 @functools.lru_cache(maxsize=64)

@@ -7,23 +7,23 @@ import dataclasses
 import json
 import time
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import xarray as xr
 from rich.console import Console
 from rich.markup import escape
 
-from jaxnigt.checks import InputError, TrainingDiverged
-from jaxnigt.snapshots import Snapshots
-from jaxnigt.stopwatch import compilations
-from jaxnigt.sweep import cost, files, local, memory, plan, rayed, report, store, traces, work
-from jaxnigt.sweep.interrupts import interruptible
-from jaxnigt.sweep.plan import Panel
-from jaxnigt.sweep.progress import LOG, Board, logged
-from jaxnigt.sweep.results import assemble
-from jaxnigt.sweep.spec import Definition
-from jaxnigt.sweep.unit import Unit
+from jaxnigt.checks import InputError, TrainingDiverged, choice
+from jaxnigt.sweep import cost, plan, screen, store
+from jaxnigt.sweep import definition as definitions
+from jaxnigt.sweep.dataset import assemble, diverged
+from jaxnigt.sweep.definition import Definition
+from jaxnigt.sweep.plan import Panel, Unit
+from jaxnigt.sweep.work import Finished, Settings, interruptible, run_here
+from jaxnigt.training.snapshots import Snapshots
+from jaxnigt.training.stopwatch import compilations
 
 EXECUTORS = ("local", "ray")
 STOPPED = 130
@@ -31,6 +31,20 @@ STOPPED = 130
 
 _SHOWN = 5
 """Runs of a unit that are named where they diverged."""
+
+
+class Cluster(NamedTuple):
+    """Where and with what Ray runs units.
+
+    Attributes:
+        address: of the cluster; None starts one on this machine.
+        cpus: cores that a unit asks for.
+        gpus: accelerators that a unit asks for.
+    """
+
+    address: str | None = None
+    cpus: float = 1.0
+    gpus: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,11 +65,48 @@ class Options:
     memory: int | None = None
     snapshot_every: float = 120.0
     executor: str = "local"
-    cluster: rayed.Cluster = dataclasses.field(default_factory=rayed.Cluster)
+    cluster: Cluster = dataclasses.field(default_factory=Cluster)
     tensorboard: bool = False
 
 
-def run(definition: Definition, out: Path, console: Console, options: Options | None = None) -> int:
+def run(
+    definition: str | Path | Mapping[str, Any],
+    out: str | Path | None = None,
+    *,
+    size: str | None = None,
+    changes: Sequence[str] = (),
+    console: Console | None = None,
+    **options: Any,
+) -> xr.DataTree:
+    """Run a sweep from Python: the same as `jaxnigt sweep`.
+
+    Args:
+        definition: path of a TOML file, or a dictionary with its keys.
+        out: folder for results; results/NAME if not given.
+        size: which table of `[size]` to apply, for files.
+        changes: "key.of.table=value", for files.
+        console: where progress goes; nowhere if not given.
+        **options: of `Options`, such as fresh=True.
+
+    Returns:
+        What `jaxnigt.load` gives.
+
+    Raises:
+        InputError: something in the definition is not allowed, or the folder is in use.
+        RuntimeError: a unit failed or the run was stopped; what is done is in the folder.
+    """
+    if isinstance(definition, Mapping):
+        read = definitions.parse(dict(definition))
+    else:
+        read = definitions.read(definition, size=size, changes=changes)
+    folder = Path(out) if out is not None else store.usual_folder(read.name, size)
+    status = execute(read, folder, console or Console(quiet=True), Options(**options))
+    if status:
+        raise RuntimeError(f"the sweep ended with status {status}, see {folder / store.LOGS}")
+    return store.load(folder)
+
+
+def execute(definition: Definition, out: Path, console: Console, options: Options | None = None) -> int:
     """Run a sweep into a folder.
 
     Units that are there already, with the same content, are read instead of computed.
@@ -74,14 +125,13 @@ def run(definition: Definition, out: Path, console: Console, options: Options | 
             written then.
     """
     options = options or Options()
-    if options.executor not in EXECUTORS:
-        raise InputError(f"executor: got {options.executor!r}, allowed are {', '.join(EXECUTORS)}.")
+    choice("executor", options.executor, EXECUTORS)
     begin, compiled = time.perf_counter(), compilations().seconds
-    work.use_compilation_cache()
-    budget = options.memory or store.budget(out) or memory.default_budget()
+    cost.use_compilation_cache()
+    budget = options.memory or store.budget(out) or cost.default_budget()
     panels = plan.panels(definition, budget)
     store.check_writable(out)
-    with files.locked(out), logged(out / store.LOGS) as log:
+    with store.locked(out), screen.logged(out / store.LOGS) as log:
         sweep = _Sweep(definition, out, console, options, panels, budget)
         sweep.run()
         sweep.times(time.perf_counter() - begin, compilations().seconds - compiled)
@@ -111,13 +161,13 @@ class _Sweep:
     def run(self) -> None:
         """Train, then gather."""
         with interruptible() as stopping:
-            files.sweep_up(self.out)
+            store.sweep_up(self.out)
             self._describe()
             self._reuse()
             missing = [unit for unit in self.units if unit.key not in self.found]
-            board = Board(self.console, len(self.units), len(self.found), self._scalars())
+            board = screen.Board(self.console, len(self.units), len(self.found), self._scalars())
             with board.shown():
-                settings = local.Settings(
+                settings = Settings(
                     self.out / store.SNAPSHOTS, self.options.snapshot_every, stopping, board
                 )
                 for unit, result in self._execute(missing, settings):
@@ -151,7 +201,7 @@ class _Sweep:
         )
 
     def _say(self, message: str, style: str | None = None) -> None:
-        LOG.info(message)
+        screen.LOG.info(message)
         self.console.print(escape(message), style=style, soft_wrap=True)
 
     def _scalars(self) -> Path | None:
@@ -170,12 +220,12 @@ class _Sweep:
             for unit in self.units
         ]
         described = {
-            "definition": self.definition.model_dump(mode="json"),
+            "definition": self.definition.model_dump(mode="json", exclude_none=True),
             "memory": self.budget,
             "units": units,
         }
         with self._failing("plan"):
-            files.write_text(self.out / store.PLAN, json.dumps(described, indent=1) + "\n")
+            store.write_text(self.out / store.PLAN, json.dumps(described, indent=1) + "\n")
 
     def _reuse(self) -> None:
         if self.options.fresh:
@@ -187,19 +237,21 @@ class _Sweep:
             if not path.exists():
                 continue
             try:
-                self.found[unit.key] = files.read(path)
-            except files.Damaged as damage:
+                self.found[unit.key] = store.read(path)
+            except store.Damaged as damage:
                 self._say(f"{unit.label}: {path} is damaged, {damage}; it is computed again", "yellow")
             else:
                 self._say(f"{unit.label}: reused {path}")
                 self._report_diverged(unit)
 
-    def _execute(self, missing: Sequence[Unit], settings: local.Settings) -> Iterator[local.Finished]:
+    def _execute(self, missing: Sequence[Unit], settings: Settings) -> Iterator[Finished]:
         if self.options.executor == "ray" and missing:
-            return rayed.run(missing, settings, self.options.cluster)
-        return local.run(missing, settings)
+            from jaxnigt.sweep import ray
 
-    def _keep(self, unit: Unit, result: xr.Dataset | BaseException, board: Board) -> None:
+            return ray.run(missing, settings, self.options.cluster)
+        return run_here(missing, settings)
+
+    def _keep(self, unit: Unit, result: xr.Dataset | BaseException, board: screen.Board) -> None:
         """Store what came of a unit."""
         path = store.unit_path(self.out, unit.filename, unit.key)
         note = self.out / store.FAILURES / f"{unit.key}.txt"
@@ -214,7 +266,7 @@ class _Sweep:
         if self.options.executor == "local" and not result.attrs["resumed"]:
             cost.remember(unit, result)
         try:
-            files.write(result, path, checksum=True)
+            store.write(result, path, checksum=True)
         except OSError as error:
             self._fail(f"{unit.label}: {path} cannot be written ({_reason(error)})", note, "")
             board.finish(unit, f"{unit.label}: not written, the others go on", "bold red")
@@ -225,16 +277,16 @@ class _Sweep:
         self._report_diverged(unit)
 
     def _report_diverged(self, unit: Unit) -> None:
-        lines = traces.diverged(self.found[unit.key])
+        lines = diverged(self.found[unit.key])
         self.failures += [f"{unit.label}: {line}" for line in lines[:_SHOWN]]
         if len(lines) > _SHOWN:
             self.failures.append(f"{unit.label}: {len(lines) - _SHOWN} more runs likewise")
 
     def _fail(self, reason: str, note: Path, details: str) -> None:
         self.failures.append(reason)
-        LOG.error("%s\n%s", reason, details)
+        screen.LOG.error("%s\n%s", reason, details)
         with contextlib.suppress(OSError):
-            files.write_text(note, f"{reason}\n{details}")
+            store.write_text(note, f"{reason}\n{details}")
 
     @contextlib.contextmanager
     def _failing(self, what: str) -> Iterator[None]:
@@ -250,7 +302,7 @@ class _Sweep:
             return
         written = []
         with self._failing(store.RESULTS):
-            files.write(tree, self.out / store.RESULTS)
+            store.write(tree, self.out / store.RESULTS)
             written.append(self.out / store.RESULTS)
         if self.definition.figure:
             from jaxnigt.figures import draw
@@ -259,8 +311,8 @@ class _Sweep:
                 written += draw(tree, self.out)
             except Exception as error:  # the data set is there, and its tables are to be shown
                 self.failures.append(f"figure: {type(error).__name__}: {error}")
-                LOG.exception("figure")
-        report.show(tree, written, self.console)
+                screen.LOG.exception("figure")
+        screen.show_results(tree, written, self.console)
 
 
 def _reason(error: OSError) -> str:

@@ -1,17 +1,17 @@
-"""What a clock returns, and how it runs: in double precision, in blocks of profiles."""
+"""How a clock runs: in double precision, in blocks of profiles."""
 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import functools
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float64, Int32, Key
+from jaxtyping import Array, Key
 from numpy.typing import ArrayLike
 
 from jaxnigt.checks import InputError, whole
@@ -19,53 +19,14 @@ from jaxnigt.clock.pace import Pace
 from jaxnigt.profiles import Profile
 
 _BLOCK_BYTES = 64 * 2**20
-"""Results of one block of profiles; what a block works with is of the same order."""
+"""Bytes that the results of one block of profiles take; what a block works with is of the same order."""
 
 _BLOCK_NUMBERS = 2**17
 """Numbers (profiles x workers x pieces of time) of one block, so that they stay in a CPU's cache."""
 
 
 _WORTH_TWO = 2**20
-"""Bytes of results from which on it pays to run two blocks at a time."""
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Rounds:
-    """When rounds are over and who contributed to them.
-
-    Attributes:
-        end: f64[..., K], seconds at which round k is over, communication included; inf if never.
-        counts: i32, broadcastable to [..., K, n]: gradients of each worker that entered round k;
-            None where they were not asked for.
-        rule: "synchronous", "m_synchronous", "rennala" or "malenia".
-        sizes: i64[K], what the rule asks for: gradients of each worker, workers, or M.
-        restart: "cancel" or "finish".
-        comm_model: the model of the network.
-    """
-
-    end: Float64[np.ndarray, "*profiles K"]
-    counts: Int32[np.ndarray, "..."] | None
-    rule: str
-    sizes: np.ndarray
-    restart: str = "cancel"
-    comm_model: str = "allreduce"
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Arrivals:
-    """Updates of an asynchronous server, one gradient each.
-
-    Attributes:
-        time: f64[..., K], seconds at which update k happens.
-        worker: i32[..., K], whose gradient it applies.
-        staleness: i32[..., K], updates between that gradient's start and its use.
-        comm_model: the model of the network.
-    """
-
-    time: Float64[np.ndarray, "*profiles K"]
-    worker: Int32[np.ndarray, "*profiles K"]
-    staleness: Int32[np.ndarray, "*profiles K"]
-    comm_model: str = "parallel"
+"""Bytes of results from which it pays to run two blocks at a time."""
 
 
 Kernel = Callable[..., Any]
@@ -137,17 +98,18 @@ def _plan(kernel: Kernel, arguments: tuple[Any, ...], structure: Any, count: int
 
 @functools.partial(jax.jit, static_argnums=0)
 def _vmapped(kernel: Kernel, each: tuple[Array, ...], common: tuple[Any, ...]) -> Any:
-    """A kernel over h, comm, power and index of each profile, with breaks, key and more in common."""
+    """A kernel over h, comm, power and index of each profile; breaks, key and the rest are shared."""
     breaks, key, *shared = common
 
     def one(h: Array, comm: Array, power: Array, index: Array) -> Any:
+        comm = jnp.where(jnp.isfinite(h), comm, 0.0)  # what a dead worker has there may be anything
         return kernel(Pace(h, breaks, power), comm, jax.random.fold_in(key, index), *shared)
 
     return jax.vmap(one)(*each)
 
 
 def per_round(name: str, value: ArrayLike, rounds: int) -> np.ndarray:
-    """Check a whole number that may differ from round to round; i64[K]."""
+    """Check a whole number, or one for each of K rounds, and return i64[K]."""
     if np.ndim(value) == 0:
         return np.full(rounds, whole(name, value))
     values = np.asarray(value)

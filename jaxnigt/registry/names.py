@@ -1,0 +1,230 @@
+"""Names of things: who registers one, and who looks it up.
+
+Every kind of thing has a base type that its room declares. A class or a function that makes such a thing
+is registered where it is defined. Nobody else keeps a list.
+"""
+
+from __future__ import annotations
+
+import builtins
+import dataclasses
+import inspect
+import sys
+import typing
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+from jaxnigt.checks import InputError
+
+Maker = TypeVar("Maker", bound=Callable[..., Any])
+
+KEYS = {
+    "rule": "name",
+    "communication": "name",
+    "arrival_rule": "name",
+    "noise": "name",
+    "profile": "family",
+    "problem": "kind",
+    "method": "name",
+    "environment": "name",
+    "heterogeneity": "kind",
+    "normalisation": "kind",
+}
+"""Every kind of thing, and the key of a TOML table that holds its name."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """A registered class or function.
+
+    Attributes:
+        name: what users write.
+        kind: one of `KEYS`.
+        maker: returns a thing of this kind when it is called.
+        keys: TOML keys that differ from the names of the maker's arguments, by argument.
+        facts: whatever else is known of it, such as the title and colour of a method's curve.
+    """
+
+    name: str
+    kind: str
+    maker: Callable[..., Any]
+    keys: Mapping[str, str]
+    facts: Mapping[str, Any]
+
+
+_ENTRIES: dict[str, dict[str, Entry]] = {kind: {} for kind in KEYS}
+_TESTS: dict[str, Callable[[Any], bool]] = {}
+
+
+def declare(kind: str, test: type | Callable[[Any], bool]) -> None:
+    """Say how things of a kind are told from others: by their base class, or by a test of a class."""
+    _TESTS[kind] = (lambda found: issubclass(found, test)) if isinstance(test, type) else test
+
+
+def kind_of(found: Any) -> str | None:
+    """The kind of a class, None where no kind claims it."""
+    if not isinstance(found, type):
+        return None
+    return next((kind for kind, test in _TESTS.items() if test(found)), None)
+
+
+def register(
+    name: str, kind: str | None = None, *, keys: Mapping[str, str] | None = None, **facts: Any
+) -> Callable[[Maker], Maker]:
+    """Give a class or a function of your own a name that definitions and arguments can use.
+
+    Args:
+        name: the name. It must not be taken by another thing of the same kind.
+        kind: "rule", "communication", "arrival_rule", "noise", "profile", "problem", "method",
+            "environment", "heterogeneity" or "normalisation". It can be left out where the base class,
+            or the annotation of what a function returns, tells it.
+        keys: TOML keys for arguments that are to be called otherwise there.
+        **facts: of a method: `title`, `colour` and `line` of its curves, and `works`, keys of BibTeX
+            entries.
+
+    Returns:
+        A decorator that leaves the class or function as it is.
+
+    Raises:
+        InputError: an unknown kind, a kind that cannot be told, or a name that is taken.
+
+    Example:
+        >>> import dataclasses
+        >>> import jaxnigt as jn
+        >>> @jn.register("half")
+        ... @dataclasses.dataclass(frozen=True)
+        ... class Half(jn.clock.Rule):
+        ...     def done(self, counts):
+        ...         return (counts > 0).mean(axis=-1) >= 0.5
+        >>> jn.clock.collect(jn.profiles.linear(4), "half", 1).counts
+        array([[2, 1, 0, 0]], dtype=int32)
+    """
+    if kind is not None and kind not in KEYS:
+        raise InputError(f"kind: got {kind!r}, allowed are {', '.join(KEYS)}.")
+
+    def decorate(maker: Maker) -> Maker:
+        found = kind or kind_of(maker) or kind_of(_returned(maker))
+        if found is None:
+            raise InputError(f"kind: that of {name!r} cannot be told, allowed are {', '.join(KEYS)}.")
+        taken = _ENTRIES[found].get(name)
+        if taken is not None and _place(taken.maker) != _place(maker):
+            raise InputError(f"name: {name!r} is taken by another {found}, other names are allowed.")
+        _ENTRIES[found][name] = Entry(name, found, maker, dict(keys or {}), dict(facts))
+        return maker
+
+    return decorate
+
+
+def _returned(maker: Callable[..., Any]) -> Any:
+    """The annotation of what a function returns."""
+    return hints(maker).get("return")
+
+
+def _place(maker: Callable[..., Any]) -> tuple[str, str]:
+    """Where code stands. A file that runs again registers its names again."""
+    return maker.__module__, maker.__qualname__
+
+
+def entries(kind: str) -> dict[str, Entry]:
+    """All registered things of a kind, by name."""
+    return dict(_ENTRIES[kind])
+
+
+def find(kind: str, name: object) -> Entry | None:
+    """The entry of a name, None where nothing has it."""
+    return _ENTRIES[kind].get(name) if isinstance(name, str) else None
+
+
+def lookup(kind: str, name: object, argument: str | None = None) -> Entry:
+    """The entry of a name.
+
+    Args:
+        kind: one of `KEYS`.
+        name: what the user wrote.
+        argument: which argument it was; by default the kind.
+
+    Raises:
+        InputError: nothing has that name; the message lists what there is.
+    """
+    entry = find(kind, name)
+    if entry is None:
+        allowed = ", ".join(_ENTRIES[kind])
+        raise InputError(f"{argument or kind}: got {name!r}, allowed are {allowed}.")
+    return entry
+
+
+def make(kind: str, given: Any, argument: str | None = None, **others: Any) -> Any:
+    """A thing from its name, from a table with its name and arguments, or the thing itself.
+
+    Args:
+        kind: one of `KEYS`.
+        given: the name, the table or the thing. Tables and names inside a table are made as well.
+        argument: which argument it was given for; by default the kind.
+        **others: arguments of the maker that are no part of the table.
+
+    Raises:
+        InputError: an unknown name, an argument that the thing does not take, or another type.
+    """
+    if kind_of(type(given)) == kind:
+        return given
+    argument = argument or kind
+    table = dict(given) if isinstance(given, Mapping) else {KEYS[kind]: given}
+    entry = lookup(kind, table.pop(KEYS[kind], None), argument)
+    kinds = kinds_of_arguments(entry.maker)
+    names = {entry.keys.get(name, name): name for name in inspect.signature(entry.maker).parameters}
+    for key, value in table.items():
+        if key not in names:
+            raise InputError(f"{argument}.{key}: {entry.name} allows {', '.join(names)}.")
+        inner = kinds.get(names[key])
+        others[names[key]] = _frozen(value) if inner is None else make(inner, value, f"{argument}.{key}")
+    try:
+        return entry.maker(**others)
+    except TypeError as error:
+        raise InputError(f"{argument}: {entry.name}: {error}.") from None
+
+
+def _frozen(value: Any) -> Any:
+    """Lists as tuples, which frozen values can hold."""
+    return tuple(map(_frozen, value)) if isinstance(value, list) else value
+
+
+class _Names(dict):
+    """Names for annotations. What only type checkers import stands for anything."""
+
+    def __missing__(self, name: str) -> Any:
+        return getattr(builtins, name, Any)
+
+
+def hints(maker: Callable[..., Any]) -> dict[str, Any]:
+    """The annotations of a maker's arguments."""
+    plain = isinstance(maker, type) and not dataclasses.is_dataclass(maker)
+    names = _Names(vars(sys.modules[maker.__module__]))
+    try:
+        return typing.get_type_hints(
+            maker.__init__ if plain else maker, None, names, include_extras=True
+        )
+    except TypeError:  # an annotation that only type checkers can read
+        return {}
+
+
+def kinds_of_arguments(maker: Callable[..., Any]) -> dict[str, str]:
+    """Which arguments of a maker are registered things themselves, and of which kind."""
+    found = {}
+    for name, annotation in hints(maker).items():
+        for member in (annotation, *typing.get_args(annotation)):
+            kind = kind_of(member)
+            # Makers take an environment by its name, as brax has names as well.
+            if kind and kind != "environment":
+                found[name] = kind
+    return found
+
+
+def named(thing: Any) -> str:
+    """How a thing is called in tables and labels: its registered name with the arguments that it has."""
+    if not dataclasses.is_dataclass(thing):
+        return str(thing)
+    kind = kind_of(type(thing))
+    entries_ = _ENTRIES[kind].values() if kind else ()
+    name = next((e.name for e in entries_ if e.maker is type(thing)), type(thing).__name__)
+    values = {f.name: getattr(thing, f.name) for f in dataclasses.fields(thing) if f.init}
+    return name + (f"({', '.join(f'{k}={v}' for k, v in values.items())})" if values else "")

@@ -1,0 +1,95 @@
+"""What of the code decides the numbers of a unit: part of its key, so that nothing stale is reused."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import hashlib
+import inspect
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from jaxnigt.environments.brax import quiet
+from jaxnigt.registry import find
+from jaxnigt.registry.names import KEYS
+
+_PACKAGE = Path(__file__).parent.parent
+_OTHERS = ("cli.py", "__main__.py", "figures.py", "bounds", "sweep", "climb.py")
+"""Files and folders that train nothing."""
+
+PACKAGES = ("jax", "jaxlib", "flax", "optax", "brax", "mujoco", "mujoco-mjx", "numpy")
+"""Whose versions can change numbers."""
+
+
+@functools.cache
+def code_version() -> str:
+    """A digest of all code that training and the clock run, and of the packages below it.
+
+    Comments, docstrings and layout do not count: the digest is taken of syntax trees.
+    """
+    digest = hashlib.sha256()
+    for path in sorted(_PACKAGE.rglob("*.py")):
+        name = path.relative_to(_PACKAGE)
+        if name.parts[0] not in _OTHERS and name.name not in _OTHERS:
+            digest.update(f"{name}\n{_tree(path)}\n".encode())
+    for package in PACKAGES:
+        digest.update(f"{package} {metadata.version(package)}\n".encode())
+    return digest.hexdigest()[:16]
+
+
+def _tree(path: Path) -> str:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if isinstance(body, list):
+            node.body = [x for x in body if not _docstring(x)]  # pyright: ignore[reportAttributeAccessIssue]
+    return ast.dump(tree)
+
+
+def _docstring(node: ast.AST) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+
+
+def sources(*tables: Any) -> list[str]:
+    """Digests of the files of the user's that define what some tables name.
+
+    What comes with jaxnigt or brax is left out, as their versions and code are part of the key already.
+    """
+    found = {_digest(file) for table in tables for maker in _makers(table) if (file := _file(maker))}
+    return sorted(found)
+
+
+def _makers(table: Any) -> list[Any]:
+    """The classes and functions that a table and the tables in it name."""
+    if isinstance(table, list | tuple):
+        return [maker for part in table for maker in _makers(part)]
+    if not isinstance(table, dict):
+        return []
+    found = [
+        entry.maker for kind, key in KEYS.items() if (entry := find(kind, table.get(key))) is not None
+    ]
+    if "environment" in table:
+        with quiet():
+            from brax import envs
+        entry = find("environment", table["environment"])
+        found.append(entry.maker if entry else envs._envs.get(table["environment"]))
+    for key, value in table.items():
+        # A word may stand for a thing as well, such as rule = "half".
+        words = [find(kind, value) for kind in KEYS] if key not in KEYS.values() else []
+        found += [entry.maker for entry in words if entry is not None] or _makers(value)
+    return found
+
+
+def _file(maker: Any) -> str | None:
+    while isinstance(maker, functools.partial):
+        maker = maker.func
+    if maker is None or maker.__module__.partition(".")[0] in ("brax", "jaxnigt"):
+        return None
+    return inspect.getsourcefile(maker)
+
+
+@functools.cache
+def _digest(file: str) -> str:
+    # Of what was there when it was first asked for, since an edit during a run is not what is trained.
+    return hashlib.sha256(Path(file).read_bytes()).hexdigest()[:16]

@@ -1,0 +1,12 @@
+"""Training: a problem and a method make a trace, which any clock can be applied to."""
+
+from jaxnigt.training import parallel
+from jaxnigt.training.loop import train
+from jaxnigt.training.snapshots import Snapshots
+from jaxnigt.training.trace import Trace, eval_times, replay, time_to
+
+__all__ = ["Snapshots", "Trace", "eval_times", "parallel", "replay", "time_to", "train"]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

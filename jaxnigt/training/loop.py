@@ -1,0 +1,257 @@
+"""Training: problem x method -> Trace, all seeds and hyperparameters in one program.
+
+One program advances all runs from one evaluation to the next, so that it compiles once whatever the
+number of rounds, and so that progress can be shown and a run stopped in between. It is compiled for the
+problem, the update rule and the number of slots: methods that differ in nothing else share it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Key
+
+from jaxnigt.checks import InputError, TrainingDiverged, whole
+from jaxnigt.clock.communication import Model
+from jaxnigt.methods.collection import Asynchronous
+from jaxnigt.methods.method import Method
+from jaxnigt.problems.base import Evaluation, Params, Problem
+from jaxnigt.profiles import Profile
+from jaxnigt.training.arrivals import ArrivalProgram
+from jaxnigt.training.rounds import Program, RoundProgram, Task
+from jaxnigt.training.runs import Device, Record, seed_keys
+from jaxnigt.training.snapshots import Snapshots
+from jaxnigt.training.trace import Trace
+
+Progress = Callable[[int, int, float], None]
+"""Called with rounds done, rounds in all, and the best mean evaluation so far."""
+
+_CLOCK = 2**32 - 1
+"""Folded into the key for the clock; no seed is as large."""
+
+
+def train(
+    problem: Problem,
+    method: Method,
+    *,
+    iterations: int,
+    seeds: int | Sequence[int] = 1,
+    key: int | Key[Array, ""] = 0,
+    profile: Profile | None = None,
+    eval_every: int | None = None,
+    eval_batch: int = 64,
+    comm_model: Model | None = None,
+    progress: Progress | bool | None = None,
+    keep_diverged: bool = False,
+    snapshots: Snapshots | None = None,
+    devices: Sequence[Device] | None = None,
+) -> Trace:
+    """Train a method on a problem.
+
+    The trajectories of slot s in round k depend on (key, seed, k, s) alone. So methods that are given
+    the same key start at the same points. Where the iterates do not depend on the clock, one trace
+    serves every profile. Otherwise the clock is run first, and all its schedules are trained at once:
+    for Malenia and AFedPG, and for methods that take whatever comes first on a heterogeneous problem.
+
+    Args:
+        problem: what to maximise.
+        method: collection, update rule and hyperparameters. Arrays of hyperparameters are trained at
+            once, and their shape leads the axes of the trace.
+        iterations: K, rounds, or updates of an asynchronous method.
+        seeds: S, independent runs, or their numbers. A run depends on its own number alone.
+        key: a JAX key or an integer; consumed. The clock of random times has a key folded from it.
+        profile: times of n workers. Its leading axes come first in the trace where the schedule is part
+            of the training. Where it is not, the profile is only checked.
+        eval_every: J(theta_t) is evaluated at t = 0, eval_every, 2 eval_every, ... < K; by default every
+            10 rounds, or K if that is less.
+        eval_batch: trajectories of one evaluation.
+        comm_model: of the clock, as in `jaxnigt.clock`; by default "allreduce" for rounds and "parallel"
+            for arrivals.
+        progress: called after every `eval_every` rounds; True prints a line.
+        keep_diverged: go on where numbers of some runs are not finite, which their trace shows, until no
+            run is left.
+        snapshots: where to keep what is needed to go on after a stop, and to go on from.
+        devices: over which runs are spread or, where they do not come out even, the gradients of a
+            batch; by default all of this process.
+
+    Returns:
+        A `Trace` whose arrays have axes [profiles, hyperparameters, seeds, evaluations or rounds].
+
+    Raises:
+        InputError: an argument out of range.
+        TrainingDiverged: a number that is not finite, with its round, seed and hyperparameters.
+        Stopped: `snapshots` was asked to stop.
+
+    Example:
+        >>> import jaxnigt as jn
+        >>> method = jn.methods.rennala_nigt(8, stepsize=[0.02, 0.05])
+        >>> trace = train(jn.problems.tabular(), method, iterations=20, seeds=3, eval_every=5)
+        >>> trace.objective.shape, trace.gradient_norm.shape
+        ((2, 3, 4), (2, 3, 20))
+    """
+    iterations = whole("iterations", iterations)
+    eval_every = min(10, iterations) if eval_every is None else whole("eval_every", eval_every)
+    if eval_every > iterations:
+        raise InputError(f"eval_every: got {eval_every}, 1 to iterations = {iterations} is allowed.")
+    begin = time.perf_counter()
+    key = jax.random.key(key) if isinstance(key, int) else key
+    task = Task(
+        problem,
+        method,
+        iterations,
+        eval_every,
+        whole("eval_batch", eval_batch),
+        _seeds(seeds),
+        profile,
+        jax.random.fold_in(key, _CLOCK),
+        comm_model,
+        jax.local_devices() if devices is None else devices,
+    )
+    program = _program(task)
+    keys = seed_keys(key, task.seeds)
+    state, done = program.placed(program.initial(keys)), 0
+    kept = Kept([], [])
+    token = "" if snapshots is None else _token(program, key)
+    if snapshots is not None and (found := snapshots.restore(state, token)) is not None:
+        done, state, saved = found
+        state, kept = program.placed(jax.tree.map(jnp.asarray, state)), Kept.of(saved)
+    while done < iterations:
+        if done % eval_every == 0:
+            kept.evaluations.append(program.evaluated(state, keys, done))
+        until = program.until(done)
+        state, record = program.advance(state, keys, done, until)
+        _check_finite(record, done, task, keep_diverged)
+        kept.records.append(record)
+        done = until
+        if snapshots is not None:
+            snapshots.offer(done, state, kept.saved, token)
+        if progress:
+            (_print if progress is True else progress)(done, iterations, kept.best())
+    return _trace(program, state.params, kept, time.perf_counter() - begin)
+
+
+def _print(done: int, iterations: int, best: float) -> None:
+    """Progress as a line."""
+    print(f"round {done}/{iterations}, best J {best:.3g}", flush=True)
+
+
+class Kept(NamedTuple):
+    """What a training has recorded so far: one entry a call."""
+
+    records: list[Record]
+    evaluations: list[Evaluation]
+
+    def best(self) -> float:
+        """The best mean over seeds of J so far, NaN where there is none."""
+        means = [e.objective.mean(axis=-1) for e in self.evaluations]
+        best = float(np.max(means, initial=-np.inf, where=np.isfinite(means)))
+        return best if np.isfinite(best) else float("nan")
+
+    def joined(self) -> tuple[Record, Evaluation]:
+        """Records with rounds in front, evaluations with theirs in front."""
+        record = jax.tree.map(lambda *calls: np.concatenate(calls), *self.records)
+        return record, jax.tree.map(lambda *calls: np.stack(calls), *self.evaluations)
+
+    def saved(self) -> dict[str, np.ndarray]:
+        """Everything as named arrays."""
+        record, evaluation = self.joined()
+        names = {f"record_{name}": value for name, value in record._asdict().items()}
+        return names | {f"evaluation_{name}": value for name, value in evaluation._asdict().items()}
+
+    @classmethod
+    def of(cls, saved: dict[str, np.ndarray]) -> Kept:
+        """What `saved` was made from."""
+        record = Record(**{name: saved[f"record_{name}"] for name in Record._fields})
+        each = [saved[f"evaluation_{name}"] for name in Evaluation._fields]
+        rows = range(len(each[0]))
+        return cls([record], [Evaluation(*(values[i] for values in each)) for i in rows])
+
+
+def _token(program: Program, key: Key[Array, ""]) -> str:
+    """A digest of what tells one training from another; the problem by how it prints."""
+    task = program.task
+    words = (
+        repr(task.problem),
+        task.method.name,
+        repr(task.method.collection),
+        task.method.init_batch,
+        sorted((name, leaf.tolist()) for name, leaf in program.leaves.items()),
+        np.asarray(jax.random.key_data(key)).tolist(),
+        (task.iterations, task.seeds, task.eval_every, task.eval_batch),
+    )
+    digest = hashlib.sha256(repr(words).encode())
+    if program.times is not None:
+        digest.update(np.ascontiguousarray(program.times).tobytes())
+    return digest.hexdigest()
+
+
+def _seeds(seeds: int | Sequence[int]) -> tuple[int, ...]:
+    if isinstance(seeds, Sequence):
+        if not seeds or min(seeds) < 0:
+            raise InputError(f"seeds: got {seeds!r}, a number or numbers from 0 on are allowed.")
+        return tuple(seeds)
+    return tuple(range(whole("seeds", seeds)))
+
+
+def _program(task: Task) -> Program:
+    """How this method is trained on this problem."""
+    collection, needed = task.method.collection, task.problem.workers
+    if task.profile is not None and needed not in (None, task.profile.n):
+        raise InputError(f"profile: got n = {task.profile.n} workers, the problem has {needed}.")
+    if isinstance(collection, Asynchronous):
+        return ArrivalProgram(task)
+    if needed:
+        try:
+            collection.rule.check(needed)
+        except InputError:
+            raise InputError(
+                f"batch: got {collection.batch} workers, the problem has {needed}."
+            ) from None
+    return RoundProgram(task)
+
+
+def _check_finite(record: Record, first: int, task: Task, keep: bool) -> None:
+    """Raise TrainingDiverged for the first number in [rounds, P, A, S] that is not finite.
+
+    With `keep` it is raised only where no run is left that is finite at its end.
+    """
+    steps = (record.gradient_norm, record.direction_norm, record.batch_discounted)
+    bad = np.asarray(~np.isfinite(np.stack(steps)).all(axis=0))
+    if bad.any() and not (keep and not bad[-1].all()):
+        k, _, run, seed = (int(i[0]) for i in np.nonzero(bad))
+        values = {name: float(leaf[run]) for name, leaf in task.method.leaves().items()}
+        raise TrainingDiverged(first + k, task.seeds[seed], values)
+
+
+def _trace(program: Program, params: Params, kept: Kept, seconds: float) -> Trace:
+    record, evaluation = kept.joined()
+    task, leading = program.task, program.leading
+    shape = (*leading, *task.method.leaf_shape, len(task.seeds))
+
+    def last(x: Any) -> np.ndarray:
+        """Rounds or evaluations last, runs with their own axes first."""
+        moved = np.moveaxis(x, 0, 3)
+        return moved.reshape(*shape, *moved.shape[3:])
+
+    scheduled = program.times is not None
+    return Trace(
+        method=task.method,
+        seeds=task.seeds,
+        eval_rounds=np.arange(0, task.iterations, task.eval_every),
+        objective=last(evaluation.objective),
+        undiscounted=last(evaluation.undiscounted),
+        worker_objective=last(evaluation.per_worker),
+        **{name: last(value) for name, value in record._asdict().items()},
+        samples=program.samples.reshape(*leading, -1) if scheduled else program.samples[0],
+        params=jax.tree.map(lambda x: np.asarray(x).reshape(*shape, *x.shape[3:]), params),
+        replayable=not scheduled,
+        times=program.times.reshape(*leading, -1) if program.times is not None else None,
+        seconds=seconds,
+        compiled_seconds=program.stopwatch.seconds,
+    )

@@ -1,0 +1,343 @@
+"""Training by rounds: one aggregate and one update a round, all runs in one program."""
+
+from __future__ import annotations
+
+import abc
+import functools
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Float, Float32, Int, Int32, Key
+
+from jaxnigt.checks import InputError
+from jaxnigt.clock import verify
+from jaxnigt.clock.communication import Model
+from jaxnigt.methods.collection import Collection
+from jaxnigt.methods.method import Method
+from jaxnigt.problems.base import Estimate, Evaluation, Params, Problem
+from jaxnigt.profiles import Profile
+from jaxnigt.training import parallel, runs
+from jaxnigt.training.runs import Leaves, Record, RunKeys, RunState, Split, UpdateRule
+from jaxnigt.training.stopwatch import Stopwatch
+
+Slots = tuple[Int32[np.ndarray, "P R B"], Float32[np.ndarray, "P R B"]]
+"""Worker and weight of each slot of R rounds of P schedules; padding has weight 0."""
+
+
+class Task(NamedTuple):
+    """What `jaxnigt.train` was asked to do, checked.
+
+    Attributes:
+        problem: what to maximise.
+        method: how.
+        iterations: K.
+        eval_every: rounds between evaluations.
+        eval_batch: trajectories of one evaluation.
+        seeds: numbers of the runs.
+        profile: times of the workers, None where none was given.
+        key: for the clock of random times.
+        comm_model: of the clock, None for the usual one.
+        devices: that share the runs.
+    """
+
+    problem: Problem
+    method: Method
+    iterations: int
+    eval_every: int
+    eval_batch: int
+    seeds: tuple[int, ...]
+    profile: Profile | None
+    key: Key[Array, ""]
+    comm_model: Model | None
+    devices: Sequence[runs.Device]
+
+    def needed(self) -> Profile:
+        """The profile, for methods that train along one."""
+        if self.profile is None:
+            raise InputError(
+                f"profile: {self.method.name} trains along a schedule here, so a Profile is needed."
+            )
+        return self.profile
+
+
+class Program(abc.ABC):
+    """A training that goes on from one evaluation to the next.
+
+    Attributes:
+        task: what it does.
+        times: f64[P, K], ends of rounds or times of updates; None where one trace serves every profile.
+        samples: i[P, K], gradients of every round.
+        leading: shape of the profiles, () without a schedule.
+        problem: that of the task; its gradients are shared out where runs cannot be.
+        split: how runs are spread over devices, None for one.
+        stopwatch: time in compiled programs.
+    """
+
+    def __init__(
+        self, task: Task, times: np.ndarray | None, samples: np.ndarray, leading: tuple[int, ...]
+    ):
+        self.task, self.times, self.samples, self.leading = task, times, samples, leading
+        self.rule = UpdateRule(task.method.update, task.method.eval_params)
+        self.leaves, self.stopwatch = task.method.leaves(), Stopwatch()
+        shape = len(samples), len(next(iter(self.leaves.values()))), len(task.seeds)
+        self.split = runs.split(shape, task.devices)
+        self.problem = task.problem
+        if self.split is None and len(task.devices) > 1:
+            self.problem = parallel.over_slots(task.problem, parallel.mesh(task.devices))
+
+    @property
+    def workers(self) -> int | None:
+        """For how many workers a run holds the point of the gradient; None for rounds."""
+        return None
+
+    @abc.abstractmethod
+    def until(self, done: int) -> int:
+        """Where a call that begins after `done` rounds stops: no later than the next evaluation."""
+
+    @abc.abstractmethod
+    def advance(self, state: RunState, keys: RunKeys, done: int, until: int) -> tuple[RunState, Record]:
+        """Runs after round `until` - 1, and what happened in between; the state is consumed."""
+
+    def initial(self, keys: RunKeys) -> RunState:
+        """Runs at their initial points."""
+        return _initial(self.problem, self.rule, self.leaves, keys, len(self.samples), self.workers)
+
+    def placed(self, state: RunState) -> RunState:
+        """A state where the program leaves one, as it would be compiled again for a state elsewhere."""
+        if self.split is not None:
+            return jax.device_put(state, runs.sharding(self.split, runs.ALL))
+        if isinstance(self.problem, parallel.OverSlots):
+            return jax.device_put(state, parallel.everywhere(self.problem.over))
+        return state
+
+    def evaluated(self, state: RunState, keys: RunKeys, k: int) -> Evaluation:
+        """J at the params of all runs, on the host."""
+        arguments = (self.task.eval_batch, state.params, keys.evaluate, k)
+        found = self.stopwatch.run(evaluate, self.problem, self.split, *arguments)
+        return jax.tree.map(np.asarray, found)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1, 4, 5))
+def _initial(
+    problem: Problem,
+    rule: UpdateRule,
+    leaves: Leaves,
+    keys: RunKeys,
+    schedules: int,
+    workers: int | None,
+) -> RunState:
+    return runs.initial_state(problem, rule, leaves, keys, schedules, workers)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1, 2))
+def evaluate(
+    problem: Problem,
+    split: Split | None,
+    eval_batch: int,
+    params: Params,
+    keys: Key[Array, " S"],
+    k: Int[Array, ""],
+) -> Evaluation:
+    """J at params with axes [P, A, S] from fresh trajectories, with the same keys for all but seeds."""
+
+    def all_runs(params: Params, keys: Key[Array, " S"], k: Int[Array, ""]) -> tuple[Evaluation]:
+        # One axis for all runs: XLA's kernels for CPUs die of arrays with many axes (jax issue 39257).
+        shape = jax.tree.leaves(params)[0].shape[:3]
+        merged = jax.tree.map(lambda x: x.reshape(-1, *x.shape[3:]), params)
+        own = jax.vmap(lambda key: runs.fold_in_all(jax.random.fold_in(key, k), eval_batch))(keys)
+        each = jnp.broadcast_to(own, (*shape, eval_batch)).reshape(-1, eval_batch)
+        found = problem.evaluations(merged, each)
+        return (jax.tree.map(lambda x: x.reshape(*shape, *x.shape[1:]), found),)
+
+    inputs = (runs.ALL, runs.SEEDS, runs.NONE)
+    return runs.over_devices(all_runs, split, inputs, (runs.ALL,))(params, keys, k)[0]
+
+
+class RoundProgram(Program):
+    """Trains a method that collects rounds.
+
+    Where the clock decides which gradients enter, it is run first, and every profile is a schedule.
+    """
+
+    def __init__(self, task: Task):
+        method, collection = task.method, task.method.collection
+        assert isinstance(collection, Collection)
+        self.collection = collection
+        self.heterogeneous = task.problem.workers is not None
+        self.first_differs = method.init_batch != collection.batch
+        self.counts: np.ndarray | None = None
+        sizes = method.sizes(task.iterations)
+        network = task.comm_model or "allreduce"
+        if collection.replayable(self.heterogeneous):
+            if task.profile is not None:
+                collection.rounds(task.profile, sizes[:1], key=task.key, comm_model=network)
+            super().__init__(task, None, sizes[None], ())
+            return
+        profile = task.needed()
+        rounds = collection.rounds(profile, sizes, key=task.key, comm_model=network)
+        verify(rounds, profile)
+        assert rounds.counts is not None
+        count = int(np.prod(profile.shape, dtype=int))
+        shape = (*profile.shape, task.iterations, profile.n)
+        self.counts = np.broadcast_to(rounds.counts, shape).reshape(count, task.iterations, profile.n)
+        times = rounds.end.reshape(count, task.iterations)
+        check_ends(times, profile)
+        super().__init__(task, times, self.counts.sum(axis=-1), profile.shape)
+
+    def until(self, done: int) -> int:
+        """A first round of another batch is a call of its own."""
+        if done == 0 and self.first_differs:
+            return 1
+        every = self.task.eval_every
+        return min((done // every + 1) * every, self.task.iterations)
+
+    def advance(self, state: RunState, keys: RunKeys, done: int, until: int) -> tuple[RunState, Record]:
+        """Runs after round `until` - 1, and what happened in between; the state is consumed."""
+        # A first round of another batch is a program of its own, one round long.
+        rounds = 1 if done == 0 and self.first_differs else self.task.eval_every
+        slots = jax.tree.map(jnp.asarray, self._slots(done, until, rounds))
+        arguments = (self.leaves, state, keys, slots, done, until)
+        state, record = self.stopwatch.run(advance, self.problem, self.rule, self.split, *arguments)
+        return state, jax.tree.map(lambda x: np.asarray(x)[: until - done], record)
+
+    def _slots(self, done: int, until: int, rounds: int) -> Slots:
+        """Slots of rounds `done` to `until`, repeated to `rounds` rounds."""
+        if self.counts is None:
+            size = int(self.samples[0, done])
+            workers, weights = self.collection.slots(size, self.heterogeneous)
+            shape = (1, rounds, size)
+            return np.broadcast_to(workers, shape), np.broadcast_to(weights, shape)
+        first = self.first_differs
+        alike = self.samples[:, :1] if first and done == 0 else self.samples[:, int(first) :]
+        which = np.minimum(np.arange(done, done + rounds), until - 1)
+        counts = self.counts[:, which]
+        return slots_of_counts(counts, self.collection.weights(counts), int(alike.max()))
+
+
+def slots_of_counts(
+    counts: Int[np.ndarray, "P R n"], weights: Float[np.ndarray, "P R n"], size: int
+) -> Slots:
+    """Slots of rounds, worker by worker, padded to `size` with weight 0 and never cut.
+
+    Args:
+        counts: gradients of each worker.
+        weights: of each gradient of a worker.
+        size: B.
+    """
+    last = counts.cumsum(axis=-1)
+    slot = np.arange(size)
+    # The worker of a slot is how many workers' slots are all before it.
+    workers = (last[..., None, :] <= slot[:, None]).sum(axis=-1)
+    used = workers < counts.shape[-1]
+    workers = np.where(used, workers, 0)
+    weight = np.where(used, np.take_along_axis(weights, workers, axis=-1), 0.0)
+    return workers.astype(np.int32), weight.astype(np.float32)
+
+
+def check_ends(times: Float[np.ndarray, "P K"], profiles: Profile) -> None:
+    """Raise InputError where a schedule comes to a standstill, and name the workers that are dead."""
+    if not np.isfinite(times).all():
+        profile, k = (int(i[0]) for i in np.nonzero(~np.isfinite(times)))
+        dead = np.flatnonzero(np.isinf(profiles.compute.reshape(-1, profiles.n)[profile]))
+        why = f" (compute = inf for workers {dead.tolist()})" if dead.size else ""
+        raise InputError(
+            f"profile: nothing arrives any more from round or update {k} of profile {profile} on{why}, "
+            "training needs workers that go on."
+        )
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1, 2), donate_argnums=4)
+def advance(
+    problem: Problem,
+    rule: UpdateRule,
+    split: Split | None,
+    leaves: Leaves,
+    state: RunState,
+    keys: RunKeys,
+    slots: tuple[Int[Array, "P R B"], Float[Array, "P R B"]],
+    first: Int[Array, ""],
+    until: Int[Array, ""],
+) -> tuple[RunState, Record]:
+    """Advance all runs by the R rounds of `slots` from round `first`, or up to `until`.
+
+    Records are NaN from `until` on.
+    """
+    inputs = (runs.LEAVES, runs.ALL, runs.SEEDS, runs.SCHEDULES, runs.NONE, runs.NONE)
+    program = functools.partial(_advance, problem, rule)
+    program = runs.over_devices(program, split, inputs, (runs.ALL, runs.RECORD))
+    return program(leaves, state, keys, slots, first, until)
+
+
+def _advance(
+    problem: Problem,
+    rule: UpdateRule,
+    leaves: Leaves,
+    state: RunState,
+    keys: RunKeys,
+    slots: tuple[Int[Array, "P R B"], Float[Array, "P R B"]],
+    first: Int[Array, ""],
+    until: Int[Array, ""],
+) -> tuple[RunState, Record]:
+
+    def one_round(state: RunState, round_: tuple[Array, tuple[Array, Array]]) -> tuple[RunState, Record]:
+        k, slots = round_
+
+        def blank() -> tuple[RunState, Record]:
+            nan = jnp.full(jax.tree.leaves(state)[0].shape[:3], jnp.nan, jnp.float32)
+            return state, Record(nan, nan, nan, nan)
+
+        def play() -> tuple[RunState, Record]:
+            return _round(problem, rule, leaves, keys, k, slots, state)
+
+        return jax.lax.cond(k < until, play, blank)
+
+    by_round = jax.tree.map(lambda x: jnp.moveaxis(x, 1, 0), slots)
+    rounds = first + jnp.arange(slots[0].shape[1])
+    return jax.lax.scan(one_round, state, (rounds, by_round))
+
+
+def _round(
+    problem: Problem,
+    rule: UpdateRule,
+    leaves: Leaves,
+    keys: RunKeys,
+    k: Int[Array, ""],
+    slots: tuple[Int[Array, "P B"], Float[Array, "P B"]],
+    state: RunState,
+) -> tuple[RunState, Record]:
+    """One round of all runs: the gradients of all at once, then a step of each."""
+
+    def ask(leaf: Leaves, key: RunKeys, slots: Any, run: RunState) -> Any:
+        samples = runs.fold_in_all(jax.random.fold_in(key.train, k), slots[0].shape[0])
+        return rule.eval_params(run.optimiser, run.params), samples, *slots
+
+    def step(leaf: Leaves, key: RunKeys, slots: Any, answer: tuple[RunState, Estimate]) -> Any:
+        return _step(problem, rule, leaf, slots[1], *answer)
+
+    estimates = runs.estimate_runs(problem, *runs.over_runs(ask)(leaves, keys, slots, state))
+    return runs.over_runs(step)(leaves, keys, slots, (state, estimates))
+
+
+def _step(
+    problem: Problem,
+    rule: UpdateRule,
+    leaf: Leaves,
+    weights: Float[Array, " B"],
+    run: RunState,
+    estimate: Estimate,
+) -> tuple[RunState, Record]:
+    """What one run does with its aggregate."""
+    descent = jax.tree.map(jnp.negative, estimate.gradient)
+    updates, after = rule.at(leaf).update(descent, run.optimiser, run.params)
+    params: Params = problem.observe(optax.apply_updates(run.params, updates), estimate)
+    used = (weights > 0).astype(estimate.discounted.dtype)
+
+    def mean(values: Float[Array, " B"]) -> Float[Array, ""]:
+        return (used * values).sum() / used.sum()
+
+    means = mean(estimate.discounted), mean(estimate.undiscounted)
+    return RunState(params, after), runs.recorded(*means, estimate, after, updates)
