@@ -11,10 +11,8 @@ from _timing import alternate, show, write
 from rich.console import Console
 
 import jaxnigt as jn
+from jaxnigt.environments import substituted
 from jaxnigt.environments.brax import quiet
-from jaxnigt.environments.dots import by_term
-from jaxnigt.environments.factorisation import side_by_side
-from jaxnigt.environments.line_search import ended_early
 from jaxnigt.sweep.work import use_compilation_cache
 
 HORIZON = 50
@@ -37,7 +35,7 @@ def share(name: str, backend: str, batch: int) -> dict[str, Any]:
         return jax.lax.scan(step, env.reset(reset), jax.random.split(steps, HORIZON))[1]
 
     rollouts, gradient = jax.jit(jax.vmap(bare)), jax.jit(problem.gradient)
-    with quiet(), ended_early(), side_by_side(), by_term():
+    with quiet(), substituted():
         ours, theirs = alternate(
             lambda: jax.block_until_ready(gradient(params, keys, workers, weights)),
             lambda: jax.block_until_ready(rollouts(keys)),

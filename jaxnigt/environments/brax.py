@@ -1,4 +1,4 @@
-"""Brax and MJX environments by name, without the noise that importing them makes."""
+"""Builds Brax and MJX environments by name, and hides what these libraries print."""
 
 from __future__ import annotations
 
@@ -9,28 +9,56 @@ import logging
 import os
 import warnings
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args, runtime_checkable
 
-from jaxnigt.checks import InputError
-from jaxnigt.environments.swimmer import swimmer
+from jaxnigt.checks import choice
 
 if TYPE_CHECKING:
     from brax.envs import Env
 
-_WARP = "MJX_GPU_DEFAULT_WARP"
-"""What tells MJX to take Warp's physics on NVIDIA's GPUs; brax leaves the choice to it."""
+Backend = Literal["mjx", "spring", "positional", "generalized"]
 
-BACKENDS = ("mjx", "spring", "positional", "generalized")
+BACKENDS = get_args(Backend)
+
+_WARP = "MJX_GPU_DEFAULT_WARP"
+"""The environment variable that lets MJX choose Warp's physics on NVIDIA's GPUs."""
+
+
+@runtime_checkable
+class Environment(Protocol):
+    """What `policy_gradient` needs of an environment. A `brax.envs.Env` has all of it.
+
+    A state is a pytree with attributes `obs` f32[o], `reward` f32[] and `done`, which is not 0 once the
+    episode is over.
+
+    Attributes:
+        action_size: a, the number of entries of an action. Actions lie in [-1, 1].
+    """
+
+    @property
+    def action_size(self) -> int: ...  # noqa: D102
+
+    def reset(self, rng: Any, /) -> Any:
+        """The first state of an episode. The key is consumed."""
+        ...
+
+    def step(self, state: Any, action: Any, /) -> Any:
+        """The state after an action f32[a]."""
+        ...
 
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Hide what third parties print on import and while building or tracing an environment.
+    """Hide what Brax, MJX and JAXopt print when they are imported and when they build or trace a model.
 
-    mjx reports that warp is missing on standard output; jaxopt and brax warn of their own age.
-    None of it is something that a user of ours can act on.
+    They report that Warp is missing and that they are no longer maintained. A user can act on neither.
+
+    Example:
+        >>> with quiet():
+        ...     print("hidden")
     """
-    logger, level = logging.getLogger("absl"), logging.getLogger("absl").level
+    logger = logging.getLogger("absl")
+    level = logger.level
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
         logger.setLevel(logging.ERROR)
@@ -41,40 +69,69 @@ def quiet() -> Iterator[None]:
 
 
 def names() -> tuple[str, ...]:
-    """Environments that can be built by name, those a user registered with brax included."""
+    """The names that `make` accepts: Brax's own environments and those that you registered with Brax.
+
+    Example:
+        >>> "humanoid" in names()
+        True
+    """
     with quiet():
         from brax import envs
     return tuple(sorted(envs._envs))
 
 
-def make(name: str, backend: str = "mjx") -> Env:
-    """Build an environment.
+def make(name: str = "reacher", backend: Backend = "mjx") -> Env:
+    """Build an environment by its name.
+
+    Trace its `reset` and `step` within `substituted()`: the swimmer needs it, the others run faster for
+    it. `policy_gradient` does so itself.
 
     Args:
-        name: a name registered with brax, such as "reacher" or "humanoid".
-        backend: "mjx", "spring", "positional" or "generalized"; a class registered by a user need not
-            take one.
+        name: one of `names()`, such as "reacher" or "humanoid".
+        backend: the physics engine, "mjx", "spring", "positional" or "generalized". A class of your own
+            that takes no backend does not get it.
+
+    Returns:
+        A `brax.envs.Env`. MJX runs its implementation in JAX, on any hardware.
 
     Raises:
         InputError: an unknown name or backend.
+
+    Example:
+        >>> make("reacher", "spring").action_size
+        2
     """
-    if name not in names():
-        raise InputError(f"environment: got {name!r}, allowed are {', '.join(names())}.")
-    if backend not in BACKENDS:
-        raise InputError(f"backend: got {backend!r}, allowed are {', '.join(BACKENDS)}.")
+    choice("environment", name, names())
+    choice("backend", backend, BACKENDS)
     with quiet(), _no_warnings_of_mujoco(), _physics_in_jax():
         from brax import envs
 
         if name == "swimmer":
-            return swimmer(backend)
+            return _swimmer(backend)
         takes = inspect.signature(envs._envs[name]).parameters.values()
         named = any(p.name == "backend" or p.kind is p.VAR_KEYWORD for p in takes)
         return envs.get_environment(name, **({"backend": backend} if named else {}))
 
 
+def _swimmer(backend: Backend) -> Env:
+    """Brax's swimmer. Brax builds it for "generalized" alone, but the other engines move it too."""
+    import brax.envs.swimmer
+    from brax.envs import base
+
+    env = brax.envs.swimmer.Swimmer()
+    engines = {
+        "mjx": base.m_pipeline,
+        "spring": base.s_pipeline,
+        "positional": base.p_pipeline,
+        "generalized": base.g_pipeline,
+    }
+    env._pipeline, env._backend = engines[backend], backend
+    return env
+
+
 @contextlib.contextmanager
 def _physics_in_jax() -> Iterator[None]:
-    """Have MJX take its implementation in JAX for a model, on any hardware and whatever it prefers."""
+    """Keep MJX from choosing Warp for a model, whatever the user's environment variable says."""
     before = os.environ.get(_WARP)
     os.environ[_WARP] = "false"
     try:
@@ -88,10 +145,10 @@ def _physics_in_jax() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _no_warnings_of_mujoco() -> Iterator[None]:
-    """Reading models of Brax warns of old attributes, on screen and in a file in the working folder."""
+    """Keep MuJoCo from warning of old attributes in Brax's models, on screen and in a log file."""
     import mujoco as c_library
 
-    mujoco: Any = c_library  # whose stubs lack these three
+    mujoco: Any = c_library  # whose stubs lack the next three functions
     before = mujoco.get_mju_user_warning()
     mujoco.set_mju_user_warning(lambda message: None)
     try:

@@ -1,68 +1,52 @@
-"""What differs from worker to worker: what they see, their physics, what they are paid for."""
+"""Differences between workers: what they observe, how they move and what they are paid for."""
 
 from __future__ import annotations
 
 import copy
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from jaxnigt.checks import InputError
-
-if TYPE_CHECKING:
-    from brax.envs import Env
-
-PHYSICS = ("gravity", "mass", "friction", "strength")
+from jaxnigt.checks import InputError, whole
+from jaxnigt.environments.brax import Environment
 
 
-@runtime_checkable
-class Heterogeneity(Protocol):
-    """What `policy_gradient` asks of a heterogeneity; a class of your own with these will do."""
+class Heterogeneity:
+    """What differs between workers. This base class says that nothing does.
+
+    Subclass it for a difference of your own. Its methods run inside compiled programs, in which the
+    index of a worker i32[] is not known beforehand.
+    """
 
     @property
     def workers(self) -> int | None:
-        """n, how many different workers there are; None where all are alike."""
-        ...
+        """n, the number of different workers, or None where all are alike."""
+        return None
 
-    def environment(self, env: Env, worker: Int[Array, ""]) -> Env:
-        """The environment of a worker, whose index is only known when the program runs."""
-        ...
+    def environment(self, env: Environment, worker: Int[Array, ""]) -> Environment:
+        """The environment of a worker, by default the common one."""
+        del worker
+        return env
 
     def observation(
         self, observation: Float[Array, " o"], worker: Int[Array, ""]
     ) -> Float[Array, "..."]:
-        """What a worker's policy sees."""
-        ...
-
-
-@dataclasses.dataclass(frozen=True)
-class Alike:
-    """No difference."""
-
-    workers: int | None = dataclasses.field(default=None, init=False)
-
-    def environment(self, env: Env, worker: Int[Array, ""]) -> Env:
-        """The environment itself."""
-        del worker
-        return env
-
-    def observation(self, observation: Float[Array, " o"], worker: Int[Array, ""]) -> Float[Array, " o"]:
-        """The observation itself."""
+        """What the policy of a worker sees f32[o'], by default the observation itself."""
         del worker
         return observation
 
 
 @dataclasses.dataclass(frozen=True)
-class Flipped:
-    """Some workers see their observations negated; see `flipped`.
+class Flipped(Heterogeneity):
+    """Workers of whom some see their observations negated; see `flipped`.
 
     Attributes:
         signs: +1 or -1 for each worker.
-        indicator: whether an entry that tells 0 from 1 is appended.
+        indicator: whether observations get another entry that tells the two kinds of workers apart.
     """
 
     signs: tuple[float, ...]
@@ -73,15 +57,10 @@ class Flipped:
         """n."""
         return len(self.signs)
 
-    def environment(self, env: Env, worker: Int[Array, ""]) -> Env:
-        """The environment itself."""
-        del worker
-        return env
-
     def observation(
         self, observation: Float[Array, " o"], worker: Int[Array, ""]
     ) -> Float[Array, "..."]:
-        """(s, 0) or (-s, 1), without the second entry where there is no indicator."""
+        """(s, 0) for sign +1 and (-s, 1) for sign -1, or s and -s without the indicator."""
         sign = jnp.asarray(self.signs, observation.dtype)[worker]
         seen = sign * observation
         if not self.indicator:
@@ -90,35 +69,42 @@ class Flipped:
 
 
 def flipped(signs: Sequence[float] = (1, -1), *, indicator: bool = True) -> Flipped:
-    """The heterogeneous task of arXiv 2509.24305: worker 1 sees (s, 0), worker 2 sees (-s, 1).
+    """The heterogeneous task of arXiv 2509.24305: worker 1 sees (s, 0) and worker 2 sees (-s, 1).
 
-    With the indicator one policy can tell the workers apart, so that the task is one environment
-    with a flag; without it one policy has to serve contradicting workers.
+    With the indicator one policy can tell the workers apart, so that the task is one environment with a
+    flag. Without it the policy has to serve workers that contradict each other.
 
     Args:
         signs: +1 or -1 for each worker.
-        indicator: whether to append the entry that tells them apart.
+        indicator: whether to append the entry that tells the workers apart.
+
+    Raises:
+        InputError: no signs, or other numbers.
+
+    Example:
+        >>> print(flipped().observation(jnp.array([0.5, 2.0]), jnp.array(1)))
+        [-0.5 -2.   1. ]
     """
     if not signs or any(sign not in (1, -1) for sign in signs):
         raise InputError(f"signs: got {signs!r}, 1 or -1 for each worker is allowed.")
     return Flipped(tuple(float(sign) for sign in signs), indicator)
 
 
-class Physical:
-    """Physics and pay of a Brax environment that differ from worker to worker.
+class Physical(Heterogeneity):
+    """Workers whose Brax environments differ in their physics or in what they pay.
 
-    Every argument holds one factor for each worker, 1 leaving things as they are.
+    Each argument holds one factor for each of n workers; 1 changes nothing.
 
     Args:
         gravity: factors of gravity.
-        mass: factors of all masses and inertias, those of motors (armature) included.
+        mass: factors of all masses and inertias, including those of the motors (armature).
         friction: factors of the friction of all shapes.
-        strength: factors of what actuators do with an action.
-        attributes: values for each worker of numeric attributes of the environment, such as
-            {"_forward_reward_weight": [1.0, -1.0]} for hoppers that are paid for opposite ways.
+        strength: factors of the force that an action exerts through its actuator.
+        attributes: values for each worker of numeric attributes of the environment. For example,
+            {"_forward_reward_weight": [1.0, -1.0]} pays two hoppers for opposite directions.
 
     Raises:
-        InputError: different numbers of workers, or numbers out of range.
+        InputError: lists of different lengths, no list at all, or a factor that is not above 0.
 
     Example:
         >>> Physical(gravity=[0.5, 1.0, 2.0]).workers
@@ -145,30 +131,54 @@ class Physical:
         for name, values in self.factors.items():
             if not (np.isfinite(values) & (values > 0)).all():
                 raise InputError(f"{name}: got {values.tolist()}, factors above 0 are allowed.")
-        self.workers: int = next(iter(counts.values()))[0]
+        self._workers: int = next(iter(counts.values()))[0]
+
+    @property
+    def workers(self) -> int:
+        """n."""
+        return self._workers
 
     @classmethod
-    def drawn(cls, workers: int, *, seed: int = 0, **sigma: float) -> Physical:
-        """Factors exp(sigma z) with z normal, drawn for each worker.
+    def drawn(
+        cls,
+        workers: int = 4,
+        *,
+        seed: int = 0,
+        gravity: float | None = None,
+        mass: float | None = None,
+        friction: float | None = None,
+        strength: float | None = None,
+    ) -> Physical:
+        """Random factors exp(sigma z), with a standard normal z for each worker and each quantity.
 
         Args:
             workers: n.
-            seed: of NumPy's generator.
-            **sigma: of gravity, mass, friction or strength.
-        """
-        unknown = set(sigma) - set(PHYSICS)
-        if unknown:
-            raise InputError(f"{unknown.pop()}: unknown, allowed are {', '.join(PHYSICS)}.")
-        rng = np.random.default_rng(seed)
-        normal = rng.normal(size=(len(PHYSICS), workers))
-        return cls(
-            **{name: np.exp(s * normal[PHYSICS.index(name)]).tolist() for name, s in sigma.items()}
-        )
+            seed: of NumPy's generator. The factors of one quantity do not depend on the others.
+            gravity: sigma of the factors of gravity; None leaves gravity alone.
+            mass: sigma of the factors of masses and inertias, likewise.
+            friction: sigma of the factors of friction, likewise.
+            strength: sigma of the factors of the actuators' force, likewise.
 
-    def environment(self, env: Env, worker: Int[Array, ""]) -> Env:
-        """A copy with the worker's physics; the compiled program holds a table over workers."""
+        Raises:
+            InputError: no sigma at all, or a number out of range.
+
+        Example:
+            >>> Physical.drawn(3, gravity=0.2).factors["gravity"].round(2)
+            array([1.03, 0.97, 1.14], dtype=float32)
+        """
+        sigmas = {"gravity": gravity, "mass": mass, "friction": friction, "strength": strength}
+        normal = np.random.default_rng(seed).normal(size=(len(sigmas), whole("workers", workers)))
+        rows = zip(sigmas.items(), normal, strict=True)
+        return cls(**{name: np.exp(s * z).tolist() for (name, s), z in rows if s is not None})
+
+    def environment(self, env: Environment, worker: Int[Array, ""]) -> Environment:
+        """A copy of the environment with the physics of a worker. Wrappers around it are kept.
+
+        Raises:
+            InputError: an environment without the Brax system or the attribute that is to differ.
+        """
         changed: Any = copy.copy(env)
-        if env.unwrapped is not env:
+        if getattr(env, "unwrapped", env) is not env:
             changed.env = self.environment(changed.env, worker)
             return changed
         if self.factors:
@@ -177,21 +187,16 @@ class Physical:
                     f"heterogeneity: {type(env).__name__} has no `sys`, so only attributes may differ."
                 )
             factor = {name: jnp.asarray(values)[worker] for name, values in self.factors.items()}
-            changed.sys = _scaled(changed.sys, env.backend, factor)
+            changed.sys = _scaled(changed.sys, changed.backend, factor)
         for name, values in self.attributes.items():
             if not hasattr(env, name):
                 raise InputError(f"attributes: {type(env).__name__} has no attribute {name!r}.")
             setattr(changed, name, jnp.asarray(values)[worker])
         return changed
 
-    def observation(self, observation: Float[Array, " o"], worker: Int[Array, ""]) -> Float[Array, " o"]:
-        """The observation itself."""
-        del worker
-        return observation
-
 
 def _scaled(system: Any, backend: str, factor: dict[str, Array]) -> Any:
-    """A Brax system with scaled physics, in the fields of its own engines and of MJX."""
+    """A Brax system with scaled physics, in the fields of Brax's own engines and in those of MJX."""
     changes: dict[str, Any] = {}
     if "gravity" in factor:
         changes["gravity"] = system.gravity * factor["gravity"]
@@ -207,18 +212,15 @@ def _scaled(system: Any, backend: str, factor: dict[str, Array]) -> Any:
 
 
 def _heavier(system: Any, backend: str, by: Array) -> dict[str, Any]:
-    """Fields of a system whose masses and inertias, those of its motors included, are scaled."""
+    """The fields of a system that change when all masses and inertias are multiplied by a factor."""
     masses = ("body_mass", "body_subtreemass", "body_inertia", "dof_armature")
     changes = {name: getattr(system, name) * by for name in masses}
     changes |= {name: getattr(system, name) / by for name in ("body_invweight0", "dof_invweight0")}
     changes["dof.armature"] = system.dof.armature * by
     mass, inertia = system.link.inertia.mass, system.link.inertia.i
     if backend in ("spring", "positional"):
-        # These engines move mass^(1 - scale), which does not feel the mass where the scale is 1.
-        mass, inertia = (
-            mass ** (1 - system.spring_mass_scale),
-            inertia ** (1 - system.spring_inertia_scale),
-        )
+        # These engines use mass^(1 - scale), which is 1 for a scale of 1 whatever the mass is.
+        mass = mass ** (1 - system.spring_mass_scale)
+        inertia = inertia ** (1 - system.spring_inertia_scale)
         changes |= {"spring_mass_scale": jnp.zeros(()), "spring_inertia_scale": jnp.zeros(())}
-    changes |= {"link.inertia.mass": mass * by, "link.inertia.i": inertia * by}
-    return changes
+    return changes | {"link.inertia.mass": mass * by, "link.inertia.i": inertia * by}

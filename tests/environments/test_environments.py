@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import jaxnigt as jn
-from jaxnigt.environments import Physical, make
+from jaxnigt.environments import Physical, make, substituted
 from jaxnigt.environments.brax import quiet
 from tests import line
 
@@ -43,7 +43,7 @@ def test_the_swimmer_moves_alike_on_mjx_and_on_the_generalized_engine():
 
     def run(backend):
         env = make("swimmer", backend)
-        with quiet():
+        with quiet(), substituted():
             state, step = jax.jit(env.reset)(jax.random.key(0)), jax.jit(env.step)
             seen = []
             for k in range(8):
@@ -55,6 +55,25 @@ def test_the_swimmer_moves_alike_on_mjx_and_on_the_generalized_engine():
     np.testing.assert_allclose(mjx, generalized, rtol=1e-3, atol=1e-3)
     assert np.abs(mjx[-1] - mjx[0]).max() > 0.1
     assert np.isfinite(spring).all()
+
+
+def test_an_environment_need_not_be_of_brax():
+    """A name of a backend, a wrapper and a model are Brax's own; a policy gradient does without."""
+
+    class Plain:
+        action_size = 1
+        reset, step = line.Line.reset, line.Line.step
+        lifetime = 2
+
+    problem = jn.problems.policy_gradient(Plain(), horizon=3, heterogeneity=jn.environments.flipped())
+    assert repr(problem) == "PolicyGradient(Plain, backend=None, horizon=3, discount=0.99, d=4546)"
+    params, keys = problem.init(jax.random.key(0)), jax.random.split(jax.random.key(1), 4)
+    assert np.isfinite(problem.evaluate(params, keys).per_worker).all()
+
+
+def test_names_are_public_alone():
+    assert dir(jn.environments) == sorted(jn.environments.__all__)
+    assert dir(jn.problems) == sorted(jn.problems.__all__)
 
 
 def test_episode_length_and_horizon_are_kept_apart():

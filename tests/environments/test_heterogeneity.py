@@ -203,7 +203,8 @@ BAD = [
     (lambda: Physical(), "heterogeneity: shapes of nothing, one number a worker"),
     (lambda: Physical(gravity=[1.0], mass=[1.0, 2.0]), "heterogeneity: shapes"),
     (lambda: Physical(gravity=[1.0, 0.0]), "gravity: got \\[1.0, 0.0\\], factors above 0"),
-    (lambda: Physical.drawn(3, weight=0.1), "weight: unknown, allowed are gravity, mass"),
+    (lambda: Physical.drawn(3), "heterogeneity: shapes of nothing"),
+    (lambda: Physical.drawn(0, mass=0.1), "workers: got 0"),
     (
         lambda: jn.problems.policy_gradient("line", heterogeneity=Physical(gravity=[1.0, 2.0])).evaluate(
             None, jax.random.split(jax.random.key(0), 2)
