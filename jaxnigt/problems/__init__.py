@@ -1,15 +1,44 @@
-"""Problems: what a stochastic gradient is."""
+"""Problems: objectives that methods see through stochastic gradients alone."""
 
 from jaxnigt.problems.base import Estimate, Evaluation, Problem
-from jaxnigt.problems.chain import Chain, chain
+from jaxnigt.problems.chains.chain import Chain
+from jaxnigt.problems.chains.instances import (
+    chain,
+    chain_blocks,
+    chain_deterministic,
+    chain_group,
+    chain_split,
+)
 from jaxnigt.problems.exact import ExactProblem
-from jaxnigt.problems.hard_deterministic import chain_deterministic
-from jaxnigt.problems.hard_heterogeneous import chain_blocks, chain_group, chain_split
 from jaxnigt.problems.linear_quadratic import LinearQuadratic, linear_quadratic
 from jaxnigt.problems.local_constants import LocalConstants, local_constants
-from jaxnigt.problems.normalisation import FixedNormalisation, RunningNormalisation
-from jaxnigt.problems.policy_gradient import PolicyGradient, policy_gradient
+from jaxnigt.problems.policy_gradient import (
+    FixedNormalisation,
+    Normalisation,
+    PolicyGradient,
+    RunningNormalisation,
+    policy_gradient,
+)
+from jaxnigt.problems.stochastic import stochastic
 from jaxnigt.problems.tabular import MDP, Tabular, garnet, gridworld, tabular
+from jaxnigt.registry import declare, register
+
+declare("problem", Problem)
+declare("normalisation", Normalisation)
+for _maker in (
+    tabular,
+    linear_quadratic,
+    chain,
+    chain_blocks,
+    chain_deterministic,
+    chain_group,
+    chain_split,
+):
+    register(_maker.__name__, "problem")(_maker)
+register("policy_gradient", "problem", keys={"env": "environment"})(policy_gradient)
+register("fixed", "normalisation")(FixedNormalisation)
+register("running", "normalisation")(RunningNormalisation)
+register("none", "normalisation")(lambda: None)
 
 __all__ = [
     "MDP",
@@ -34,5 +63,10 @@ __all__ = [
     "linear_quadratic",
     "local_constants",
     "policy_gradient",
+    "stochastic",
     "tabular",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,4 +1,4 @@
-"""What a method needs to know of a problem. A problem has never heard of time."""
+"""The interface of a problem: what a method needs to know of it. A problem knows nothing of time."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import abc
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
 from jaxnigt.checks import InputError
@@ -15,13 +16,13 @@ Params = Any
 
 
 class Estimate(NamedTuple):
-    """One weighted sum of stochastic gradients, and what was seen on the way.
+    """A weighted sum of stochastic gradients, and what the samples returned.
 
     Attributes:
         gradient: pytree like params, sum_b weights_b g(tau_b, params).
-        discounted: f32[B], discounted return of each slot's trajectory.
-        undiscounted: f32[B], undiscounted return.
-        observed: statistics for `Problem.observe`, or None.
+        discounted: f32[B], the discounted return of each slot's trajectory.
+        undiscounted: f32[B], its undiscounted return.
+        observed: statistics that `Problem.observe` takes, or None.
     """
 
     gradient: Params
@@ -31,13 +32,13 @@ class Estimate(NamedTuple):
 
 
 class Evaluation(NamedTuple):
-    """J at one point, from trajectories that training never sees.
+    """J at one point, exactly or from samples that training never sees.
 
     Attributes:
-        objective: f32[], mean discounted return.
-        undiscounted: f32[], mean undiscounted return.
-        per_worker: f32[W], J_i of each worker's problem, whose mean is J; W = 1 where all workers
-            share one problem.
+        objective: f32[], J, the mean discounted return.
+        undiscounted: f32[], the mean undiscounted return.
+        per_worker: f32[W], J_i of each worker, whose mean is J; W = 1 where all workers share one
+            problem.
     """
 
     objective: Float[Array, ""]
@@ -46,20 +47,21 @@ class Evaluation(NamedTuple):
 
 
 class Problem(abc.ABC):
-    """A maximisation problem over params, seen through stochastic gradients.
+    """An objective J(params) to be maximised, seen through stochastic gradients.
 
-    Problems are hashable by identity, so that jitted code can hold them as static arguments.
+    A subclass defines `init`, `estimate` and `evaluate`. Problems are hashed by identity, so that
+    compiled programs can take them as static arguments.
 
     Attributes:
-        workers: n where worker i has an objective J_i of its own and J is their mean; None where
-            all workers share one problem, however many they are.
+        workers: n where worker i has an objective J_i of its own and J is their mean; None where all
+            workers, however many, share one problem.
     """
 
     workers: int | None = None
 
     @abc.abstractmethod
     def init(self, key: Key[Array, ""]) -> Params:
-        """Draw initial params; the key is consumed."""
+        """Draw initial params. The key is consumed."""
 
     @abc.abstractmethod
     def estimate(
@@ -69,13 +71,13 @@ class Problem(abc.ABC):
         workers: Int[Array, " B"],
         weights: Float[Array, " B"],
     ) -> Estimate:
-        """Weighted sum of one stochastic gradient a slot.
+        """The weighted sum of one stochastic gradient for each of B slots.
 
         Args:
             params: the point.
-            keys: one key a slot; each is consumed.
-            workers: whose problem each slot samples.
-            weights: weight of each slot; 0 pads.
+            keys: one for each slot; consumed.
+            workers: the worker whose problem each slot samples.
+            weights: of each slot's gradient; slots of weight 0 pad a batch.
         """
 
     def estimates(
@@ -85,18 +87,18 @@ class Problem(abc.ABC):
         workers: Int[Array, "R B"],
         weights: Float[Array, "R B"],
     ) -> Estimate:
-        """`estimate` of R runs, each at its own params; all axes of the arguments and results gain R."""
+        """`estimate` of R runs at their own params. Arguments and results have the axis R in front."""
         return jax.vmap(self.estimate)(params, keys, workers, weights)
 
     @abc.abstractmethod
     def evaluate(self, params: Params, keys: Key[Array, " B"]) -> Evaluation:
-        """J(params), exactly or from one trajectory a key, shared out evenly among workers' problems.
+        """J(params), exactly or from one sample for each key, the same number for each worker.
 
         The keys are consumed.
         """
 
     def evaluations(self, params: Params, keys: Key[Array, "R B"]) -> Evaluation:
-        """`evaluate` of R runs, each at its own params; all axes of the arguments and results gain R."""
+        """`evaluate` of R runs at their own params. Arguments and results have the axis R in front."""
         return jax.vmap(self.evaluate)(params, keys)
 
     def gradient(
@@ -110,24 +112,35 @@ class Problem(abc.ABC):
         return self.estimate(params, keys, workers, weights).gradient
 
     def observe(self, params: Params, estimate: Estimate) -> Params:
-        """Params with whatever is learnt by watching, not by gradients; called once a round."""
+        """Params with what a problem learns from samples without gradients. Called once a round."""
         return params
 
     def merge_observed(self, observed: Any) -> Any:
-        """One `Estimate.observed` from those of parts of a round, stacked.
+        """Merge the `Estimate.observed` of the parts of a round, stacked along a first axis, into one.
 
         Raises:
-            InputError: a problem that watches its samples and does not say how to merge what it saw.
+            InputError: a problem that observes its samples but does not define this method.
         """
         raise InputError(
             f"problem: {type(self).__name__} has no merge_observed, so its rounds need one device."
         )
 
     def dimension(self) -> int:
-        """d, how many numbers a gradient holds."""
+        """d, the number of entries of a gradient."""
         shapes = jax.eval_shape(self.init, jax.random.key(0))
         return sum(leaf.size for leaf in jax.tree.leaves(shapes))
 
     def trajectory_bytes(self) -> int:
-        """Memory that one trajectory and its part of the gradient take, to plan how many fit at once."""
+        """Bytes that one sample and its part of the gradient take. A sweep plans its memory with it."""
         return 4096 + 8 * self.dimension()
+
+
+def for_each_worker(keys: Key[Array, "R B"], count: int) -> tuple[Key[Array, "R C"], Int[Array, "R C"]]:
+    """Keys and workers of samples that give each of `count` workers the same number, in turn.
+
+    Where B is no multiple of `count` there are a few more keys, which are split from the first one.
+    """
+    missing = -keys.shape[1] % count
+    extra = jax.vmap(lambda key: jax.random.split(key, missing))(keys[:, 0])
+    keys = jnp.concatenate([keys, extra], axis=1)
+    return keys, jnp.broadcast_to(jnp.arange(keys.shape[1], dtype=jnp.int32) % count, keys.shape)

@@ -1,4 +1,4 @@
-"""Problems whose objective has a formula: what tabular and linear-quadratic problems share."""
+"""Problems whose objective is known exactly, so that tests and constants can be computed from it."""
 
 from __future__ import annotations
 
@@ -13,38 +13,17 @@ from jaxnigt.problems.score import score_estimate
 
 
 class ExactProblem(Problem):
-    """A problem of H steps with J, its gradient and its Hessian in closed form.
+    """A problem with J, its gradient and its Hessian in closed form.
 
-    Numbers have JAX's default precision: float64 inside `jax.enable_x64(True)`.
-
-    Attributes:
-        horizon: H, steps of a trajectory; J counts H steps.
-        discount: gamma.
+    Numbers have JAX's default precision, which is float64 inside `jax.enable_x64(True)`.
     """
 
-    horizon: int
-    discount: float
-
     @abc.abstractmethod
-    def returns(self, params: Params, discount: float) -> Float[Array, " W"]:
-        """Expected returns of H steps at a discount, one for each worker's problem."""
-
-    @abc.abstractmethod
-    def trajectory(
-        self, params: Params, key: Key[Array, ""], worker: Int[Array, ""]
-    ) -> tuple[Params, Float[Array, " H"]]:
-        """What `log_density` needs of a trajectory, and its rewards; the key is consumed."""
-
-    @abc.abstractmethod
-    def log_density(self, params: Params, seen: Params) -> Float[Array, " H"]:
-        """log pi of the actions of one trajectory."""
-
     def objectives(self, params: Params) -> Float[Array, " W"]:
-        """J_i of each worker's problem; W = 1 where all share one."""
-        return self.returns(params, self.discount)
+        """J_i of each worker; W = 1 where all share one problem."""
 
     def objective(self, params: Params) -> Float[Array, ""]:
-        """J, the mean of the J_i: the expected discounted return of H steps."""
+        """J, the mean of the J_i."""
         return self.objectives(params).mean()
 
     def gradient_exact(self, params: Params) -> Params:
@@ -54,6 +33,41 @@ class ExactProblem(Problem):
     def hessian_vector(self, params: Params, vector: Params) -> Params:
         """The Hessian of J times a vector."""
         return jax.jvp(self.gradient_exact, (params,), (vector,))[1]
+
+    def evaluate(self, params: Params, keys: Key[Array, " B"]) -> Evaluation:
+        """J exactly. The keys have no effect."""
+        each = self.objectives(params)
+        return Evaluation(each.mean(), each.mean(), each)
+
+
+class EpisodicProblem(ExactProblem):
+    """An exact problem of H steps, whose stochastic gradients come from trajectories.
+
+    Attributes:
+        horizon: H, the steps of a trajectory. J counts H steps.
+        discount: gamma.
+    """
+
+    horizon: int
+    discount: float
+
+    @abc.abstractmethod
+    def returns(self, params: Params, discount: float) -> Float[Array, " W"]:
+        """Expected returns of H steps at any discount, for each worker."""
+
+    @abc.abstractmethod
+    def trajectory(
+        self, params: Params, key: Key[Array, ""], worker: Int[Array, ""]
+    ) -> tuple[Params, Float[Array, " H"]]:
+        """A sampled trajectory, as `log_density` takes it, and its rewards. The key is consumed."""
+
+    @abc.abstractmethod
+    def log_density(self, params: Params, seen: Params) -> Float[Array, " H"]:
+        """log pi of the actions of one trajectory."""
+
+    def objectives(self, params: Params) -> Float[Array, " W"]:
+        """J_i of each worker: its expected discounted return of H steps."""
+        return self.returns(params, self.discount)
 
     def estimate(
         self,
@@ -72,6 +86,6 @@ class ExactProblem(Problem):
         return score_estimate(log_density, params, weights, reward, self.discount)
 
     def evaluate(self, params: Params, keys: Key[Array, " B"]) -> Evaluation:
-        """J exactly; the keys are not needed."""
+        """J and the undiscounted return exactly. The keys have no effect."""
         each = self.objectives(params)
         return Evaluation(each.mean(), self.returns(params, 1.0).mean(), each)

@@ -1,4 +1,4 @@
-"""Linear dynamics, quadratic cost and a linear Gaussian policy: J has a closed form."""
+"""Linear dynamics, a quadratic cost and a linear Gaussian policy, for which J has a closed form."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
-from jaxnigt.checks import InputError, discount_factor, whole
+from jaxnigt.checks import InputError, discount_factor, in_range, positive, whole
 from jaxnigt.problems.base import Params
-from jaxnigt.problems.exact import ExactProblem
+from jaxnigt.problems.exact import EpisodicProblem
 
 Matrix = Float[np.ndarray, "rows columns"] | Sequence[Sequence[float]]
 
 
-class LinearQuadratic(ExactProblem):
+class LinearQuadratic(EpisodicProblem):
     """x' = A x + B u + noise, reward -|x - goal|^2 - cost |u|^2, u ~ N(K x + b, std^2 I).
 
-    Params are {"gain": f[a, s], "bias": f[a]}; x_0 ~ N(0, I).
+    Params are {"gain": f[a, s], "bias": f[a]}, which are K and b. Trajectories begin at x_0 ~ N(0, I).
     """
 
     def __init__(
@@ -46,13 +46,13 @@ class LinearQuadratic(ExactProblem):
         )
 
     def init(self, key: Key[Array, ""]) -> Params:
-        """A policy that does nothing, up to a little."""
+        """Gains near 0 and no bias, so that the mean action is almost 0."""
         s, a = self.control.shape
         gain = 0.01 * jax.random.normal(key, (a, s), jnp.result_type(float))
         return {"gain": gain, "bias": jnp.zeros(a, gain.dtype)}
 
     def returns(self, params: Params, discount: float) -> Float[Array, " W"]:
-        """Expected returns from the mean and the covariance of x_t, which do not depend on the goal."""
+        """Expected returns from mean and covariance of x_t, which are the same for every goal."""
         gain, bias = params["gain"], params["bias"]
         a_, b_, goals = (jnp.asarray(x, gain.dtype) for x in (self.dynamics, self.control, self.goals))
         closed = a_ + b_ @ gain
@@ -111,15 +111,20 @@ def linear_quadratic(
     Args:
         dynamics: A, f[s, s].
         control: B, f[s, a].
-        goals: f[W, s], where each worker is paid to bring x; one for a problem that all share.
-        cost: of |u|^2.
-        noise: standard deviation of what disturbs x.
+        goals: f[W, s], the state that each worker is paid to reach; one row for a problem that all
+            share.
+        cost: the factor of |u|^2.
+        noise: standard deviation of the disturbance of x.
         std: standard deviation of the policy.
         discount: gamma, in (0, 1].
-        horizon: H, steps of a trajectory.
+        horizon: H, the steps of a trajectory.
 
     Raises:
-        InputError: shapes that do not fit or a number out of range.
+        InputError: shapes that do not fit, or a number out of range.
+
+    Example:
+        >>> linear_quadratic(goals=((1.0, 0.0), (0.0, -1.0)))
+        LinearQuadratic(s=2, a=1, workers=2, discount=0.9, horizon=20)
     """
     a, b, g = (np.asarray(x, np.float64) for x in (dynamics, control, goals))
     if a.ndim != 2 or b.ndim != 2 or g.ndim != 2 or not len(a) == a.shape[1] == len(b) == g.shape[1]:
@@ -127,7 +132,6 @@ def linear_quadratic(
             f"dynamics: shapes {a.shape}, control {b.shape} and goals {g.shape}, allowed are (s, s), "
             "(s, a) and (W, s)."
         )
-    if not std > 0 or not noise >= 0:
-        raise InputError(f"std: got {std!r} and noise {noise!r}, above 0 and at least 0 are allowed.")
+    in_range("noise", noise)
     gamma, steps = discount_factor(discount), whole("horizon", horizon)
-    return LinearQuadratic(a, b, g, float(cost), float(noise), float(std), gamma, steps)
+    return LinearQuadratic(a, b, g, float(cost), float(noise), positive("std", std), gamma, steps)

@@ -1,4 +1,4 @@
-"""What L_g, L_h and sigma really are around points, to be set beside worst-case constants."""
+"""Measures smoothness and noise of a problem at points, to be compared with worst-case constants."""
 
 from __future__ import annotations
 
@@ -18,13 +18,14 @@ from jaxnigt.problems.exact import ExactProblem
 
 
 class LocalConstants(NamedTuple):
-    """Constants at K points; a last axis W where they are those of each worker.
+    """Constants at K points. Those of single workers have another axis W at the end.
 
     Attributes:
-        L_g: f64[K] or f64[K, W], largest eigenvalue of the Hessian in absolute value.
-        L_h: likewise, norm of the third derivative; the search for it can only fall short.
-        sigma: likewise, standard deviation of one stochastic gradient; the largest of the workers'.
-        sigma_error: likewise, standard error of sigma, which is estimated from samples.
+        L_g: f64[K] or f64[K, W], the largest absolute eigenvalue of the Hessian.
+        L_h: likewise, the norm of the third derivative. The search for it may only find less.
+        sigma: likewise, the standard deviation of one stochastic gradient; of J, the largest of the
+            workers'.
+        sigma_error: likewise, the standard error of sigma, which is estimated from samples.
     """
 
     L_g: Float64[np.ndarray, "..."]
@@ -41,24 +42,34 @@ def local_constants(
     samples: int = 1000,
     each: bool = False,
 ) -> LocalConstants:
-    """Actual smoothness and noise at points, for instance along a trajectory.
+    """The smoothness and the noise of an exact problem at points, for instance along a run.
 
     The Hessian is made of Hessian-vector products. Its Lipschitz constant at a point is the largest
-    |D^3 J[u, w, w]| over unit vectors, climbed from random starts by taking the best w for u and the
-    best u for w in turn, which never goes down.
+    |D^3 J[u, w, w]| over unit vectors u and w. A search from random starts takes the best w for u and
+    the best u for w in turn, which never decreases the value.
 
     Args:
-        problem: with exact objectives.
-        params: points, a pytree like the problem's params with an axis K in front.
+        problem: a problem with exact objectives.
+        params: K points, a pytree like the problem's params with an axis K in front.
         key: a JAX key or an integer; consumed.
-        samples: gradients of each worker at each point from which sigma is estimated.
-        each: whether to take each worker's J_i by itself instead of J.
+        samples: how many gradients of each worker sigma is estimated from, at each point.
+        each: whether to measure each worker's J_i by itself instead of J.
 
     Raises:
         InputError: fewer than two samples.
 
     References:
         Alternating maximisation of a symmetric trilinear form (derived).
+
+    Example:
+        >>> from jaxnigt.problems import stochastic
+        >>> def cubic(x, key, worker):  # with a gradient noise of variance 1
+        ...     return (x**3).sum() / 6 + x @ jax.random.normal(key, x.shape) / jnp.sqrt(2.0)
+        >>> mean = lambda x, worker: (x**3).sum() / 6
+        >>> problem = stochastic(cubic, lambda key: jnp.zeros(2), exact=mean)
+        >>> found = local_constants(problem, jnp.array([[1.0, 3.0]]))
+        >>> print(found.L_g, found.L_h.round(3), found.sigma.round(1))
+        [3.] [1.] [1.]
     """
     whole("samples", samples, 2)
     key = jax.random.key(key) if isinstance(key, int) else key
@@ -73,7 +84,7 @@ def _all_points(
     problem: ExactProblem, samples: int, each: bool, points: Params, key: Key[Array, ""]
 ) -> tuple[Array, ...]:
     workers = problem.workers or 1
-    # One row for each function that is asked about, a mixture of the workers' objectives.
+    # Each row holds the weights of the workers' objectives in one function to be measured.
     rows = jnp.eye(workers) if each else jnp.full((1, workers), 1 / workers)
 
     def at(index: Array, point: Params) -> tuple[Array, ...]:
@@ -101,7 +112,7 @@ def _smoothness(
     starts: int = 4,
     turns: int = 16,
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
-    """Norms of the second and the third derivative of J."""
+    """The norms of the second and of the third derivative of J at a point."""
 
     def hessian(v: Float[Array, " d"]) -> Float[Array, "d d"]:
         return jax.vmap(lambda u: jax.jvp(jax.grad(J), (v,), (u,))[1])(jnp.eye(len(flat)))

@@ -1,4 +1,4 @@
-"""The score-function estimator: from trajectories to one weighted sum of gradients."""
+"""The score-function estimator: one weighted sum of policy gradients from a batch of trajectories."""
 
 from __future__ import annotations
 
@@ -11,14 +11,17 @@ from jaxtyping import Array, Bool, Float
 
 from jaxnigt.problems.base import Estimate, Params
 
+CHUNK = 512
+"""The backward pass of `gradient_of_steps` takes at most so many steps at a time."""
+
 
 def discounts(discount: float, horizon: int, dtype: jnp.dtype) -> Float[Array, " H"]:
-    """gamma^h for h = 0 .. H - 1."""
+    """gamma^h for h = 0, ..., H - 1."""
     return jnp.asarray(discount, dtype) ** jnp.arange(horizon, dtype=dtype)
 
 
 def reward_to_go(reward: Float[Array, "B H"], discount: float, per_step: bool) -> Float[Array, "B H"]:
-    """The weight of each step's score: sum_{h>=t} gamma^h r_h, or gamma^(h-t) where asked for."""
+    """The factor of the score of step t: sum_{h>=t} gamma^h r_h, or with gamma^(h-t) if `per_step`."""
 
     def add(later: Float[Array, " B"], reward: Float[Array, " B"]) -> tuple[Array, Array]:
         now = reward + jnp.asarray(discount, reward.dtype) * later
@@ -38,17 +41,17 @@ def score_estimate(
     discount: float,
     per_step: bool = False,
 ) -> Estimate:
-    """sum_b weights_b g_H(tau_b, params) with one backward pass over the batch.
+    """sum_b weights_b g_H(tau_b, params), with one backward pass over the batch.
 
     g_H = sum_t ( sum_{h>=t} gamma^h r_h ) grad log pi(a_t | s_t), eq. (3) of arXiv 2509.24305.
 
     Args:
-        log_density: log pi of every action taken, as a function of params.
+        log_density: maps params to log pi of every action taken.
         params: the point.
         weights: of the trajectories.
         reward: of every step, 0 after termination.
         discount: gamma.
-        per_step: weigh rewards by gamma^(h-t), which is biased for J.
+        per_step: weigh rewards by gamma^(h-t), which makes g_H biased for the gradient of J.
     """
     to_go = reward_to_go(reward, discount, per_step)
 
@@ -60,10 +63,6 @@ def score_estimate(
     return Estimate(jax.grad(surrogate)(params), returns, reward.sum(axis=-1))
 
 
-CHUNK = 512
-"""Steps of one backward pass, at most."""
-
-
 def gradient_of_steps(
     log_density: Callable[[Params, Any], Float[Array, " C"]],
     params: Params,
@@ -71,15 +70,15 @@ def gradient_of_steps(
     coefficients: Float[Array, "B H"],
     alive: Bool[Array, "B H"],
 ) -> Params:
-    """sum_bh coefficients_bh grad log pi of each step taken, whose cost is that of the steps taken.
+    """sum_bh coefficients_bh grad log pi, at the cost of the steps taken instead of all B H steps.
 
-    Steps after termination are left out rather than masked: they are packed together and done in
-    chunks, as many as they fill.
+    Steps after termination are not masked but left out: the steps taken are gathered into chunks, and
+    the backward pass runs over as many chunks as there are.
 
     Args:
-        log_density: log pi of C steps, from params and steps whose axes B and H are now one.
+        log_density: maps params and C steps to log pi. In its steps the axes B and H are one axis C.
         params: the point.
-        steps: pytree of [B, H, ...], whatever `log_density` needs.
+        steps: pytree of [B, H, ...] with what `log_density` needs.
         coefficients: of the scores.
         alive: whether a step was taken.
     """
@@ -106,9 +105,10 @@ def gradient_of_steps(
 
 
 def _wide(x: Array) -> Array:
-    """A tall matrix transposed, others as they are.
+    """The transpose of a tall matrix; other arrays as they are.
 
-    Its gradient is a product over all steps, of which a CPU transposes the first factor: better the
-    narrow one, such as that of a head with one column for each entry of an action.
+    A weight matrix's gradient is a product over all steps, and a CPU transposes its first factor. It is
+    cheaper to have the narrow one there, such as the output of a head with a column for each action
+    entry.
     """
     return x.T if x.ndim == 2 and x.shape[0] > x.shape[1] else x

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any, NamedTuple
 
 import jax
@@ -12,11 +13,11 @@ from jaxtyping import Array, Float, Int, Key
 from jaxnigt.checks import InputError, discount_factor, whole
 from jaxnigt.constants import Constants, softmax_policy
 from jaxnigt.problems.base import Params
-from jaxnigt.problems.exact import ExactProblem
+from jaxnigt.problems.exact import EpisodicProblem
 
 
 class MDP(NamedTuple):
-    """Finite decision problems of W workers; W = 1 for one that all share.
+    """The decision problems of W workers; W = 1 for one that all share.
 
     Attributes:
         transition: f64[W, s, a, s'], probabilities that sum to 1 over s'.
@@ -29,7 +30,7 @@ class MDP(NamedTuple):
     start: Float[np.ndarray, "W s"]
 
 
-class Tabular(ExactProblem):
+class Tabular(EpisodicProblem):
     """J(theta) over H steps of a softmax policy pi(a|s) = softmax(theta[s])_a.
 
     Params are {"logits": f[s, a]}.
@@ -38,7 +39,7 @@ class Tabular(ExactProblem):
     def __init__(self, mdp: MDP, discount: float, horizon: int):
         _check(mdp)
         self.mdp = mdp
-        # Cumulative probabilities, from which outcomes are drawn.
+        # Outcomes are drawn from cumulative probabilities.
         self._tables = (mdp.transition.cumsum(-1), mdp.reward, mdp.start.cumsum(-1))
         self.discount = discount_factor(discount)
         self.horizon = whole("horizon", horizon)
@@ -52,29 +53,27 @@ class Tabular(ExactProblem):
         )
 
     def init(self, key: Key[Array, ""]) -> Params:
-        """Logits near 0, so that every action has a chance."""
-        return {"logits": 0.1 * jax.random.normal(key, self.mdp.reward.shape[1:], _float())}
+        """Logits near 0, so that every action is likely."""
+        shape = self.mdp.reward.shape[1:]
+        return {"logits": 0.1 * jax.random.normal(key, shape, jnp.result_type(float))}
 
     def returns(self, params: Params, discount: float) -> Float[Array, " W"]:
-        """Expected returns by forward propagation of the distribution over states."""
-        policy = jax.nn.softmax(params["logits"])
-        transition, reward, start = (jnp.asarray(x, policy.dtype) for x in self.mdp)
-        flow = jnp.einsum("wsat,sa->wst", transition, policy)
-        paid = jnp.einsum("wsa,sa->ws", reward, policy)
+        """Expected returns, by propagating the distribution over states through H steps."""
+        flow, paid, start = self._under(params)
 
         def step(state: tuple[Array, Array], _: None) -> tuple[tuple[Array, Array], Array]:
             at, weight = state
             now = weight * jnp.einsum("ws,ws->w", at, paid)
             return (jnp.einsum("ws,wst->wt", at, flow), weight * discount), now
 
-        initial = (start, jnp.ones((), policy.dtype))
+        initial = (start, jnp.ones((), start.dtype))
         return jax.lax.scan(step, initial, length=self.horizon)[1].sum(axis=0)
 
     @property
     def constants(self) -> Constants:
         """Constants that no decision problem with such rewards and discount exceeds (derived).
 
-        delta is (max r - min r) / (1 - gamma); see `Constants.from_policy` for the others.
+        delta is (max r - min r) / (1 - gamma). For the others see `Constants.from_policy`.
 
         Raises:
             InputError: rewards that are all 0, or a discount of 1.
@@ -90,10 +89,7 @@ class Tabular(ExactProblem):
 
     def objectives_unbounded(self, params: Params) -> Float[Array, " W"]:
         """J_i of infinitely many steps, by solving (I - gamma P) v = r."""
-        policy = jax.nn.softmax(params["logits"])
-        transition, reward, start = (jnp.asarray(x, policy.dtype) for x in self.mdp)
-        flow = jnp.einsum("wsat,sa->wst", transition, policy)
-        paid = jnp.einsum("wsa,sa->ws", reward, policy)
+        flow, paid, start = self._under(params)
         system = jnp.eye(flow.shape[-1], dtype=flow.dtype)[None] - self.discount * flow
         value = jnp.linalg.solve(system, paid[..., None])[..., 0]
         return jnp.einsum("ws,ws->w", start, value)
@@ -119,32 +115,65 @@ class Tabular(ExactProblem):
         """log pi(a_t | s_t)."""
         return jax.nn.log_softmax(params["logits"])[seen]
 
+    def _under(self, params: Params) -> tuple[Array, Array, Array]:
+        """The policy's transitions f[W, s, s'], its expected rewards f[W, s], and the start f[W, s]."""
+        policy = jax.nn.softmax(params["logits"])
+        transition, reward, start = (jnp.asarray(x, policy.dtype) for x in self.mdp)
+        flow = jnp.einsum("wsat,sa->wst", transition, policy)
+        return flow, jnp.einsum("wsa,sa->ws", reward, policy), start
+
 
 def tabular(
-    mdp: MDP | None = None, *, discount: float = 0.9, horizon: int = 20, **random: Any
+    mdp: MDP | None = None,
+    *,
+    discount: float = 0.9,
+    horizon: int = 20,
+    states: int = 5,
+    actions: int = 3,
+    branching: int = 3,
+    workers: int = 1,
+    heterogeneity: float = 1.0,
+    seed: int = 0,
 ) -> Tabular:
     """A finite Markov decision problem with a softmax policy.
 
     Args:
-        mdp: a problem of your own; without one, `garnet` draws it.
+        mdp: a problem of your own. Without one, `garnet` draws a problem from the last six arguments.
         discount: gamma, in (0, 1].
-        horizon: H, steps of a trajectory; J counts H steps.
-        **random: arguments of `garnet`.
+        horizon: H, the steps of a trajectory. J counts H steps.
+        states: as for `garnet`.
+        actions: as for `garnet`.
+        branching: as for `garnet`.
+        workers: as for `garnet`.
+        heterogeneity: as for `garnet`.
+        seed: as for `garnet`.
 
     Returns:
-        A problem with exact `objective`, `gradient_exact`, `hessian_vector`.
+        A problem with exact `objective`, `gradient_exact` and `hessian_vector`.
 
     Raises:
-        InputError: a number out of range, or tables that are no decision problem.
+        InputError: a number out of range, tables that are no decision problem, or an argument of
+            `garnet` for a problem that is given.
 
     Example:
         >>> problem = tabular(states=4, workers=3, heterogeneity=0.5)
         >>> problem.workers, problem.dimension()
         (3, 12)
     """
-    if mdp is not None and random:
-        raise InputError(f"{next(iter(random))}: has no effect on a problem that is given.")
-    return Tabular(garnet(**random) if mdp is None else mdp, discount, horizon)
+    drawn: dict[str, Any] = {
+        "states": states,
+        "actions": actions,
+        "branching": branching,
+        "workers": workers,
+        "heterogeneity": heterogeneity,
+        "seed": seed,
+    }
+    if mdp is None:
+        return Tabular(garnet(**drawn), discount, horizon)
+    for name, parameter in inspect.signature(garnet).parameters.items():
+        if drawn[name] != parameter.default:
+            raise InputError(f"{name}: has no effect on a problem that is given.")
+    return Tabular(mdp, discount, horizon)
 
 
 def garnet(
@@ -156,19 +185,26 @@ def garnet(
     heterogeneity: float = 1.0,
     seed: int = 0,
 ) -> MDP:
-    """Random decision problems: every action leads to a few random states, rewards are in [0, 1].
+    """Random decision problems: each action leads to a few random states, and rewards are in [0, 1].
 
     Args:
-        states: s.
-        actions: a.
-        branching: states that an action can lead to.
-        workers: W, problems; 1 for one that all share.
-        heterogeneity: 0 gives all workers one problem, 1 independent ones; in between their tables
-            are mixed.
+        states: s, the number of states.
+        actions: a, the number of actions.
+        branching: the number of states that an action can lead to.
+        workers: W, the number of problems; 1 for one that all workers share.
+        heterogeneity: with 0 all workers have the same problem, with 1 independent ones. In between
+            their tables are mixed with a common one.
         seed: of NumPy's generator.
+
+    Raises:
+        InputError: a number out of range.
 
     References:
         Archibald, McKinnon, Thomas, On the generation of Markov decision processes, 1995.
+
+    Example:
+        >>> garnet(states=4, workers=2).reward.shape
+        (2, 4, 3)
     """
     states, actions = whole("states", states), whole("actions", actions)
     if whole("branching", branching) > states:
@@ -176,7 +212,7 @@ def garnet(
     if not 0 <= heterogeneity <= 1:
         raise InputError(f"heterogeneity: got {heterogeneity!r}, numbers in [0, 1] are allowed.")
     rng = np.random.default_rng(seed)
-    count = whole("workers", workers) + 1  # the first is what all have in common
+    count = whole("workers", workers) + 1  # The first problem is the common one.
     transition = np.zeros((count, states, actions, states))
     for index in np.ndindex(count, states, actions):
         reached = rng.choice(states, branching, replace=False)
@@ -193,16 +229,23 @@ def garnet(
 def gridworld(
     size: int = 4, *, goals: tuple[tuple[int, int], ...] = ((3, 3),), slip: float = 0.1
 ) -> MDP:
-    """A square of cells: four moves, reward 1 for every step that begins at the goal.
+    """A square of cells with four moves, which pays 1 for each step that begins at the goal.
 
     Args:
-        size: cells of a side.
-        goals: (row, column) of each worker's goal; one for a problem that all share. Workers with
-            goals in different places want different things of one policy.
-        slip: probability that a random move is made instead.
+        size: the number of cells of a side.
+        goals: (row, column) of each worker's goal; a single one for a problem that all workers share.
+            Workers with different goals ask contradictory things of one policy.
+        slip: the probability that a random move replaces the chosen one.
 
     Returns:
-        Tables for `tabular`; trajectories begin in cell (0, 0).
+        Tables for `tabular`. Trajectories begin in cell (0, 0).
+
+    Raises:
+        InputError: a goal outside the square, or a number out of range.
+
+    Example:
+        >>> tabular(gridworld(goals=((3, 3), (0, 3))))
+        Tabular(states=16, actions=4, workers=2, discount=0.9, horizon=20)
     """
     if not 0 <= slip < 1:
         raise InputError(f"slip: got {slip!r}, numbers in [0, 1) are allowed.")
@@ -216,23 +259,16 @@ def gridworld(
             to = np.clip([row + down, column + right], 0, size - 1)
             moves[at, action, to[0] * size + to[1]] = 1.0
     moves = (1 - slip) * moves + slip * moves.mean(axis=1, keepdims=True)
-    reward = np.stack([np.array([float(cell == goal) for cell in cells]) for goal in goals])
-    shape = (len(goals), *moves.shape)
+    reward = np.array([[float(cell == goal) for cell in cells] for goal in goals])
     start = np.zeros((len(goals), len(cells)))
     start[:, 0] = 1.0
-    return MDP(
-        np.broadcast_to(moves, shape), np.broadcast_to(reward[..., None], (*reward.shape, 4)), start
-    )
+    transition = np.broadcast_to(moves, (len(goals), *moves.shape))
+    return MDP(transition, np.broadcast_to(reward[..., None], (*reward.shape, 4)), start)
 
 
 def _choose(chances: Float[Array, " s"], uniform: Float[Array, ""]) -> Int[Array, ""]:
     """The outcome that a uniform number falls on, given cumulative probabilities."""
     return jnp.minimum((uniform >= chances).sum(), len(chances) - 1)
-
-
-def _float() -> Any:
-    """JAX's default precision at the time of tracing."""
-    return jnp.result_type(float)
 
 
 def _check(mdp: MDP) -> None:

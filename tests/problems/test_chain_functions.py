@@ -6,9 +6,18 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 
-from jaxnigt.problems import hard_functions as hf
-from jaxnigt.problems.hard_chains import QuadraticChain, ZeroChain
-from jaxnigt.problems.hard_deterministic import chain_deterministic
+from jaxnigt.constants import (
+    CHAIN_CURVATURE,
+    CHAIN_DROP,
+    CHAIN_SMOOTHNESS,
+    CHAIN_STEEPEST,
+    QUADRATIC_DROP,
+    QUADRATIC_SMOOTHNESS,
+    QUADRATIC_THIRD,
+)
+from jaxnigt.problems import chain_deterministic
+from jaxnigt.problems.chains import functions as hf
+from jaxnigt.problems.chains.chain import QuadraticChain, ZeroChain
 
 
 @pytest.fixture(autouse=True)
@@ -68,10 +77,10 @@ def test_values_of_the_table():
     np.testing.assert_allclose(s0 + s2 * f0 + 2 * s1 * f1, 151.26, atol=0.02)
     third = s3 * f0 + s0 * f3 + 3 * s2 * f1 + 3 * s1 * f2
     np.testing.assert_allclose(third, 2069.7, atol=0.2)
-    assert third < hf.CURVATURE
-    assert s0 * f1 + s1 * f0 < hf.STEEPEST
+    assert third < CHAIN_CURVATURE
+    assert s0 * f1 + s1 * f0 < CHAIN_STEEPEST
     # f falls by Phi(0) and Psi Phi a term at most.
-    assert s0 * f0 < hf.DROP
+    assert s0 * f0 < CHAIN_DROP
 
 
 def test_upsilon_of_the_table():
@@ -85,9 +94,9 @@ def test_upsilon_of_the_table():
     steep = np.asarray(slope)[(x <= -0.1) | ((x >= 0.1) & (x <= 0.9))]
     np.testing.assert_allclose(steep.max(), -1.069, atol=5e-4)
     np.testing.assert_allclose(bend.min(), -32.94, atol=5e-3)
-    assert bend.max() == hf.UPSILON_CURVATURE
-    assert largest(hf.upsilon, 3, -10.0, 10.0)[0] < hf.UPSILON_THIRD
-    assert hf.upsilon(jnp.zeros(())) < hf.UPSILON_DROP
+    assert bend.max() == QUADRATIC_SMOOTHNESS - 4
+    assert largest(hf.upsilon, 3, -10.0, 10.0)[0] < QUADRATIC_THIRD
+    assert hf.upsilon(jnp.zeros(())) < QUADRATIC_DROP
 
 
 def zero_chain(length, threshold=0.0):
@@ -144,8 +153,8 @@ def test_a_gradient_discovers_one_coordinate_at_most():
     assert (support <= jax.vmap(chain.progress)(points) + 1).all()
     # That is what lets the noise stay on until a quarter: no gradient is further ahead.
     assert (support <= jax.vmap(loose.progress)(points) + 1).all()
-    assert jnp.abs(slopes).max() <= hf.STEEPEST
-    assert jnp.abs(slopes).max() > 0.5 * hf.STEEPEST
+    assert jnp.abs(slopes).max() <= CHAIN_STEEPEST
+    assert jnp.abs(slopes).max() > 0.5 * CHAIN_STEEPEST
     short = np.asarray(points[:, 0, -1] == 0)
     assert jnp.linalg.norm(slopes[short, 0], axis=-1).min() > 1.0
 
@@ -226,11 +235,11 @@ def test_smoothness_of_the_zero_chain():
     points = jax.random.uniform(jax.random.key(3), (4000, 1, 4), minval=0.4, maxval=2.5)
     norms, thirds = hessian_norms(chain, points), third_norms(chain, points, jax.random.key(4))
     print(f"Hessian {norms.max():.1f} of 152, third derivative {thirds.max():.0f} of 2070")
-    assert 0.75 * hf.SMOOTHNESS < norms.max() <= hf.SMOOTHNESS
-    assert thirds.max() <= hf.CURVATURE
+    assert 0.75 * CHAIN_SMOOTHNESS < norms.max() <= CHAIN_SMOOTHNESS
+    assert thirds.max() <= CHAIN_CURVATURE
     # Attained but for 10 per cent, where Psi''' is largest and Phi is full.
     worst = third_norms(chain, jnp.array([[[1.0, 0.7016, 8.0, 0.0]]]), jax.random.key(4))
-    assert 1890 <= worst.max() <= hf.CURVATURE
+    assert 1890 <= worst.max() <= CHAIN_CURVATURE
 
 
 @pytest.mark.parametrize("mu", [1.0, 0.05])
@@ -248,7 +257,7 @@ def test_how_far_the_functions_fall():
     # Far out every Psi is e and every Phi is full, so that no term can fall further.
     fall = chain.objectives(jnp.full((1, length), 1e4)) - chain.objectives(jnp.zeros((1, length)))
     np.testing.assert_allclose(fall[0], 4.1328 * (np.e * (length - 1) + 0.5), rtol=1e-4)
-    assert float(fall[0]) <= hf.DROP * length
+    assert float(fall[0]) <= CHAIN_DROP * length
     bowl = quadratic_chain(length, 0.2)
     fall = bowl.objectives(jnp.ones((1, length + 1))) - bowl.objectives(jnp.zeros((1, length + 1)))
     np.testing.assert_allclose(fall[0], np.sqrt(0.2) / 2 + 7.3411 * 0.2 * length, rtol=1e-5)

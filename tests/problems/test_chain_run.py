@@ -7,10 +7,8 @@ from scipy import stats
 
 import jaxnigt as jn
 from jaxnigt.bounds.level_game import level_game
-from jaxnigt.hard_run import Case, climb
-from jaxnigt.problems.chain import chain
-from jaxnigt.problems.hard_deterministic import chain_deterministic
-from jaxnigt.problems.hard_heterogeneous import chain_blocks, chain_group
+from jaxnigt.problems import chain, chain_blocks, chain_deterministic, chain_group
+from jaxnigt.training.climb import Case, climb
 
 
 def psi(x):

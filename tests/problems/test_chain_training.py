@@ -5,9 +5,7 @@ import numpy as np
 import pytest
 
 import jaxnigt as jn
-from jaxnigt.problems.chain import chain
-from jaxnigt.problems.hard_deterministic import chain_deterministic
-from jaxnigt.problems.hard_heterogeneous import chain_blocks, chain_group, chain_split
+from jaxnigt.problems import chain, chain_blocks, chain_deterministic, chain_group, chain_split
 
 TRAINED = {
     "rennala_nigt": (chain, lambda: jn.methods.rennala_nigt(8, momentum=0.3, stepsize=0.05), 20.0),

@@ -7,7 +7,7 @@ import pytest
 
 import jaxnigt as jn
 from jaxnigt.constants import softmax_policy
-from jaxnigt.problems.local_constants import local_constants
+from jaxnigt.problems import local_constants
 
 POINTS = 4
 

@@ -1,5 +1,6 @@
 """Tabular and linear-quadratic problems: J by enumeration, gradients by three other ways."""
 
+import inspect
 import itertools
 
 import jax
@@ -161,6 +162,13 @@ def test_linear_quadratic_by_hand():
     np.testing.assert_allclose(problem.objective(params), -(first + 0.5 * second), rtol=1e-6)
 
 
+def test_tabular_and_garnet_have_the_same_defaults():
+    drawn, problem = (inspect.signature(f).parameters for f in (garnet, tabular))
+    assert {name: problem[name].default for name in drawn} == {n: p.default for n, p in drawn.items()}
+    for table, own in zip(tabular().mdp, garnet(), strict=True):
+        np.testing.assert_array_equal(table, own)
+
+
 def test_heterogeneity_of_garnets_goes_from_none_to_independent():
     alike, apart = garnet(workers=3, heterogeneity=0.0), garnet(workers=3, heterogeneity=1.0)
     between = garnet(workers=3, heterogeneity=0.25)
@@ -177,6 +185,7 @@ def test_heterogeneity_of_garnets_goes_from_none_to_independent():
         (lambda: tabular(branching=9), "branching: got 9, 1 to states = 5 is allowed"),
         (lambda: tabular(heterogeneity=2), "heterogeneity: got 2, numbers in"),
         (lambda: tabular(garnet(), states=3), "states: has no effect on a problem that is given"),
+        (lambda: tabular(garnet(), heterogeneity=0.5), "heterogeneity: has no effect on a problem"),
         (lambda: tabular(discount=0.0), "discount: got 0.0"),
         (lambda: tabular(horizon=0), "horizon: got 0"),
         (lambda: tabular(gridworld(2)), "goals: got \\(3, 3\\), cells from \\(0, 0\\) to \\(1, 1\\)"),

@@ -1,5 +1,6 @@
 import jax
 import jax.numpy as jnp
+import jaxtyping
 import numpy as np
 import pytest
 
@@ -138,6 +139,14 @@ def test_running_normalisation_knows_the_moments_and_leaves_the_gradient_alone()
     assert problem.dimension() == line_problem().dimension() == policy
 
 
+@pytest.fixture
+def _as_users_call():
+    """Without the checks of annotations, which only tests have and which refuse unknown words first."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
+
+
 def test_an_environment_object_works_as_well_as_a_name():
     problem = policy_gradient(line.Line(lifetime=1), horizon=3)
     keys = jax.random.split(jax.random.key(1), 5)
@@ -150,13 +159,14 @@ def test_an_environment_object_works_as_well_as_a_name():
     ("arguments", "words"),
     [
         ({"env": "reachr"}, "environment: got 'reachr', allowed are ant"),
-        ({"env": line.Line}, "environment: got <class .*Line.*>, a name or an instance"),
+        ({"env": line.Line}, "environment: got <class .*Line.*>, a name or an object"),
         ({"backend": "bullet"}, "backend: got 'bullet', allowed are mjx, spring"),
         ({"horizon": 0}, "horizon: got 0"),
         ({"discount": 1.01}, "discount: got 1.01, numbers in \\(0, 1\\]"),
         ({"discounting": "never"}, "discounting: got 'never', allowed are episode, step"),
     ],
 )
+@pytest.mark.usefixtures("_as_users_call")
 def test_bad_arguments(arguments, words):
     with pytest.raises(jn.InputError, match=words):
         jn.problems.policy_gradient(**arguments)

@@ -1,7 +1,7 @@
-"""The mean of many Bernoulli(p) / p draws in one draw, by inverting a table of its distribution.
+"""Draws the mean of M samples of Bernoulli(p) / p with one random number, however large M is.
 
-Tables and random bits are unsigned 32-bit integers, so that draws are the same in every precision and a
-probability is off by 2^-32 at most.
+It inverts a table of the binomial distribution. Tables and random bits are unsigned 32-bit integers, so
+that draws are the same in every precision. A probability is off by at most 2^-32.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ class BinomialTable(NamedTuple):
 
     Attributes:
         first: i32[], the least value that is ever drawn.
-        below: u32[K], 2^32 times the probabilities of at most first, first + 1, ...
+        below: u32[K], 2^32 times the probabilities of a value up to first, up to first + 1, and so on.
     """
 
     first: Int32[np.ndarray | Array, ""]
@@ -27,11 +27,11 @@ class BinomialTable(NamedTuple):
 
 
 def binomial_table(count: int, probability: float) -> BinomialTable:
-    """Tabulate a Binomial(count, probability), 0 < probability <= 1."""
+    """Tabulate Binomial(count, probability), for a probability in (0, 1]."""
     if probability == 1.0:
         return BinomialTable(np.asarray(count - 1, np.int32), np.zeros(1, np.uint32))
     mean = count * probability
-    # Bernstein's inequality leaves less than e^-50 beyond.
+    # By Bernstein's inequality the values beyond this reach have a probability below e^-50.
     reach = 10 * math.sqrt(mean * (1 - probability)) + 40
     least, most = max(0, math.floor(mean - reach)), min(count, math.ceil(mean + reach))
     k = np.arange(least, most)
@@ -41,14 +41,14 @@ def binomial_table(count: int, probability: float) -> BinomialTable:
     below = np.rint(2.0**32 * (np.cumsum(weights) / weights.sum()))
     first = least + int((below == 0).sum())
     inside = below[(below > 0) & (below < 2.0**32)]
-    # A table may not be empty; a 0 in it is below every draw.
+    # A table must not be empty. An entry of 0 is below every draw and so changes nothing.
     if not len(inside):
         first, inside = first - 1, np.zeros(1)
     return BinomialTable(np.asarray(first, np.int32), inside.astype(np.uint32))
 
 
 def draw(table: BinomialTable, bits: UInt32[Array, "*s"]) -> Int32[Array, "*s"]:
-    """One Binomial draw for each number of uniform bits."""
+    """One binomial draw for each number of uniform bits."""
     above = jnp.searchsorted(jnp.asarray(table.below), bits, side="right")
     return jnp.asarray(table.first) + above.astype(jnp.int32)
 
@@ -56,5 +56,5 @@ def draw(table: BinomialTable, bits: UInt32[Array, "*s"]) -> Int32[Array, "*s"]:
 def mean_factor(
     table: BinomialTable, expected: Float[Array, ""], bits: UInt32[Array, "*s"]
 ) -> Float[Array, "*s"]:
-    """Binomial(M, p) / (M p): the mean of M draws of Bernoulli(p) / p."""
+    """Binomial(M, p) / (M p), where `expected` is M p: the mean of M samples of Bernoulli(p) / p."""
     return draw(table, bits).astype(jnp.result_type(float)) / expected

@@ -9,7 +9,7 @@ import pytest
 
 import jaxnigt as jn
 from jaxnigt.policies import GaussianPolicy
-from jaxnigt.problems import lanes, policy_gradient
+from jaxnigt.problems import policy_gradient, rollout
 from jaxnigt.problems.score import gradient_of_steps, score_estimate
 from tests import line
 
@@ -25,7 +25,7 @@ def played(width):
         jax.debug.callback(lambda: moves.append(1))
         return left - 1, (100 * slot + step, left), left == 1
 
-    kept = jax.jit(lambda: lanes.run(jnp.asarray(LIFETIMES), advance, HORIZON, width))()
+    kept = jax.jit(lambda: rollout.run_lanes(jnp.asarray(LIFETIMES), advance, HORIZON, width))()
     jax.effects_barrier()
     return jax.tree.map(np.asarray, kept), len(moves)
 
@@ -57,18 +57,28 @@ def test_slots_of_episodes_that_never_end_early_keep_their_own_steps(width):
     def advance(state, slot, step):
         return {"first": state["first"] + 1}, (slot, step, state["first"]), jnp.zeros(slot.shape, bool)
 
-    kept = jax.jit(lambda: lanes.run(starts, advance, HORIZON, width, endless=True))()
+    kept = jax.jit(lambda: rollout.run_lanes(starts, advance, HORIZON, width, endless=True))()
     slot, step = np.indices((11, HORIZON))
     for seen, wanted in zip(kept, (slot, step, slot**2.0 + step), strict=True):
         np.testing.assert_array_equal(seen, wanted)
 
 
 def test_numbers_of_lanes():
-    assert lanes.width(10, 3, True) == 3
-    assert lanes.width(2, 3, False) == 2
+    assert rollout.lane_count(10, 3, True) == 3
+    assert rollout.lane_count(2, 3, False) == 2
     if jax.default_backend() == "cpu":
-        assert [lanes.width(slots, None, True) for slots in (1, 256, 257, 800)] == [1, 256, 129, 200]
-        assert [lanes.width(slots, None, False) for slots in (1, 100, 200, 800)] == [1, 32, 50, 64]
+        assert [rollout.lane_count(slots, None, True) for slots in (1, 256, 257, 800)] == [
+            1,
+            256,
+            129,
+            200,
+        ]
+        assert [rollout.lane_count(slots, None, False) for slots in (1, 100, 200, 800)] == [
+            1,
+            32,
+            50,
+            64,
+        ]
 
 
 @pytest.mark.loose
@@ -80,7 +90,7 @@ def test_environments_that_never_end_early_are_told_from_others(name, endless, m
         told.append(endless)
         return 2
 
-    monkeypatch.setattr(lanes, "width", width)
+    monkeypatch.setattr(rollout, "lane_count", width)
     problem = policy_gradient(name, backend="spring", horizon=3)
     params = jax.eval_shape(problem.init, jax.random.key(0))
     jax.eval_shape(problem.sample, params, jax.random.split(jax.random.key(1), 4))
@@ -102,7 +112,7 @@ def test_what_may_end_an_episode(over, endless):
     def step(state, pace):
         return {"flag": state["flag"], "x": state["x"] + pace}, over(state, pace)
 
-    assert lanes.endless(step, {"flag": jnp.zeros(()), "x": jnp.zeros(())}, jnp.ones(())) == endless
+    assert rollout.is_endless(step, {"flag": jnp.zeros(()), "x": jnp.zeros(())}, jnp.ones(())) == endless
 
 
 @pytest.mark.parametrize("taken", [0.0, 0.03, 0.5, 1.0])

@@ -1,0 +1,1 @@
+"""Hard instances: chains of coordinates that stochastic gradients discover one after another."""

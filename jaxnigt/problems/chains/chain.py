@@ -1,0 +1,258 @@
+"""The two chains as arrays, and the problem with noisy gradients that they make.
+
+`ZeroChain` and `QuadraticChain` are NamedTuples of arrays, so that chains of one shape can be stacked
+and mapped over. Their axes are W workers, C chains that share no coordinate, and T coordinates of each
+chain. The papers minimise f; here J = -f is maximised.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, Int32, Key
+
+from jaxnigt.checks import whole
+from jaxnigt.constants import Constants
+from jaxnigt.problems.base import Estimate, Params
+from jaxnigt.problems.chains.draws import BinomialTable, binomial_table, mean_factor
+from jaxnigt.problems.chains.functions import phi, phi_slope, psi, psi_slope, upsilon, upsilon_slope
+from jaxnigt.problems.exact import ExactProblem
+
+
+class ZeroChain(NamedTuple):
+    """J_i(x) = -sum_c height_c sum_k terms_ick t_k(x_c / width_c), where sum_k t_k = F_T.
+
+    t_k(x) = Psi(-x_{k-1}) Phi(-x_k) - Psi(x_{k-1}) Phi(x_k) with x_0 = 1. The gradient in a coordinate
+    vanishes until the one before it has passed 1/2, so that every step discovers one coordinate at most.
+
+    Attributes:
+        terms: f[W, C, T], each worker's share of each term.
+        height: f[C], the scale of values.
+        width: f[C], the scale of coordinates.
+        threshold: f[], a coordinate counts as discovered where |x| / width is above it.
+
+    References:
+        Carmon, Duchi, Hinder, Sidford, arXiv 1710.11606.
+    """
+
+    terms: Float[Array, "W C T"]
+    height: Float[Array, " C"]
+    width: Float[Array, " C"]
+    threshold: Float[Array, ""]
+
+    def objectives(self, x: Float[Array, "C T"]) -> Float[Array, " W"]:
+        """J_i of each worker."""
+        at, before = self._pairs(x)
+        values = psi(-before) * phi(-at) - psi(before) * phi(at)
+        return -jnp.einsum("c,wct,ct->w", self.height, self.terms, values)
+
+    def combine(
+        self, x: Float[Array, "C T"], known: Float[Array, " W"], frontier: Float[Array, " W"]
+    ) -> Float[Array, "C T"]:
+        """sum_i known_i grad J_i(x), with weights frontier_i in undiscovered coordinates.
+
+        Args:
+            x: the point.
+            known: weight of each worker's gradient.
+            frontier: its weight in coordinates beyond `progress`.
+        """
+        at, before = self._pairs(x)
+        after = jnp.pad(at[:, 1:], ((0, 0), (0, 1)))
+        # x_k enters t_k, by which it is discovered, and t_{k+1}. Of the two products of each term one is
+        # 0, because Psi is 0 below 1/2.
+        own = psi(jnp.abs(before)) * phi_slope(at)
+        later = psi_slope(jnp.abs(at)) * phi(jnp.sign(at) * after)
+        beyond = jnp.arange(x.shape[-1], dtype=jnp.int32)[None] >= self.progress(x)[:, None]
+        weights = jnp.einsum("vw,wct->vct", jnp.stack([known, frontier]), self.terms)
+        next_weights = jnp.pad(weights[..., 1:], ((0, 0), (0, 0), (0, 1)))
+        slope = (self.height / self.width)[:, None]
+        return slope * (
+            jnp.where(beyond, weights[1], weights[0]) * own
+            + jnp.where(beyond, next_weights[1], next_weights[0]) * later
+        )
+
+    def progress(self, x: Float[Array, "C T"]) -> Int32[Array, " C"]:
+        """The last discovered coordinate of each chain, counted from 1; 0 for none."""
+        discovered = jnp.abs(x) > self.threshold * self.width[:, None]
+        count = jnp.arange(1, x.shape[-1] + 1, dtype=jnp.int32)[None]
+        return jnp.where(discovered, count, 0).max(axis=-1)
+
+    def _pairs(self, x: Float[Array, "C T"]) -> tuple[Float[Array, "C T"], Float[Array, "C T"]]:
+        """The scaled coordinates, and for each of them the one before it."""
+        at = x / self.width[:, None]
+        return at, jnp.concatenate([jnp.ones_like(at[:, :1]), at[:, :-1]], axis=-1)
+
+
+class QuadraticChain(NamedTuple):
+    """J(x) = -height f(x / width) for a quadratic chain with a little non-convexity at each link.
+
+    f(x) = (sqrt(mu) / 2) (x_1 - 1)^2 + sum_k links_k ((x_{k+1} - x_k)^2 / 2 + mu Upsilon(x_k)).
+    Gradients are exact, because noise in the undiscovered coordinate would have no bounded variance.
+
+    Attributes:
+        links: f[T], 1 where a coordinate is linked to the next; 0 for the last one and for padding.
+        height: f[1], the scale of values.
+        width: f[1], the scale of coordinates.
+        mu: f[1], in (0, 1].
+
+    References:
+        Carmon, Duchi, Hinder, Sidford, arXiv 1711.00841, with r = 1.
+    """
+
+    links: Float[Array, " T"]
+    height: Float[Array, "1"]
+    width: Float[Array, "1"]
+    mu: Float[Array, "1"]
+
+    def objectives(self, x: Float[Array, "1 T"]) -> Float[Array, "1"]:
+        """J."""
+        at = x[0] / self.width
+        pull = jnp.sqrt(self.mu) / 2 * (at[:1] - 1) ** 2
+        each = _gaps(at) ** 2 / 2 + self.mu * upsilon(at)
+        return -self.height * (pull + (self.links * each).sum(keepdims=True))
+
+    def combine(
+        self, x: Float[Array, "1 T"], known: Float[Array, "1"], frontier: Float[Array, "1"]
+    ) -> Float[Array, "1 T"]:
+        """The gradient of J times `known`. There is no noise, so that `frontier` has no effect."""
+        del frontier
+        at = x[0] / self.width
+        pull = jnp.sqrt(self.mu) * (at[:1] - 1)
+        tension = self.links * _gaps(at)
+        before = jnp.concatenate([pull, tension[:-1]])
+        slope = before - tension + self.mu * self.links * upsilon_slope(at)
+        return -(known * self.height / self.width * slope)[None]
+
+    def progress(self, x: Float[Array, "1 T"]) -> Int32[Array, "1"]:
+        """The last coordinate that is not 0, counted from 1; 0 for none."""
+        count = jnp.arange(1, x.shape[-1] + 1, dtype=jnp.int32)[None]
+        return jnp.where(x != 0, count, 0).max(axis=-1)
+
+
+def _gaps(at: Float[Array, " T"]) -> Float[Array, " T"]:
+    """x_{k+1} - x_k, and 0 for the last."""
+    return jnp.pad(jnp.diff(at), (0, 1))
+
+
+class Chain(ExactProblem):
+    """J = -f for a hard function f, with the oracle of the Bernoulli zero-chain.
+
+    A stochastic gradient of worker i is the gradient of J_i, with every coordinate beyond the last
+    discovered one multiplied by xi / p_i, xi ~ Bernoulli(p_i). Only one of these coordinates is not 0.
+    The mean of M draws at one point is therefore the gradient with one coordinate multiplied by
+    Binomial(M, p_i) / (M p_i).
+
+    Params are {"x": f[C, T]}: C chains of T coordinates. They start at 0 whatever the key.
+
+    Attributes:
+        constants: of J, those that the instance was built for.
+        epsilon: the accuracy for which it is hard. While `progress` is below `levels`,
+            |grad J| > epsilon (with C > 1 chains, see `chain_blocks`).
+        levels: i32[C], how many coordinates of each chain have to be discovered.
+        probability: f[W], p_i.
+        function: the chains themselves.
+
+    References:
+        Carmon et al., arXiv 1710.11606; Arjevani et al., arXiv 1912.02365 (the oracle); Tyurin and
+        Richtarik, 2024 (the oracle with prog_0 and the time it takes).
+    """
+
+    def __init__(
+        self,
+        function: ZeroChain | QuadraticChain,
+        probability: Float[np.ndarray, " W"],
+        levels: Int[np.ndarray, " C"],
+        constants: Constants,
+        epsilon: float,
+    ):
+        self.function, self.probability = function, probability
+        self.levels = levels.astype(np.int32)
+        self.constants, self.epsilon = constants, epsilon
+        self.workers = None if len(probability) == 1 else len(probability)
+        self.shape = (len(levels), function[0].shape[-1])
+
+    def __repr__(self) -> str:
+        kind = type(self.function).__name__
+        return f"Chain({kind}, shape={self.shape}, workers={self.workers}, epsilon={self.epsilon:g})"
+
+    def init(self, key: Key[Array, ""]) -> Params:
+        """The origin, where no coordinate is discovered."""
+        del key
+        return {"x": jnp.zeros(self.shape, jnp.result_type(float))}
+
+    def objectives(self, params: Params) -> Float[Array, " W"]:
+        """J_i of each worker; W = 1 where all share one problem."""
+        return self._function(params).objectives(params["x"])
+
+    def gradient_exact(self, params: Params) -> Params:
+        """The gradient of J, by formula."""
+        weights = jnp.full(len(self.probability), 1 / len(self.probability), params["x"].dtype)
+        return {"x": self._function(params).combine(params["x"], weights, weights)}
+
+    def progress(self, params: Params) -> Int32[Array, " C"]:
+        """The last discovered coordinate of each chain, counted from 1."""
+        return self._function(params).progress(params["x"])
+
+    @property
+    def slopes(self) -> Float[np.ndarray, " C"]:
+        """A lower bound of each chain's gradient while the chain has an undiscovered coordinate.
+
+        For a `QuadraticChain` the bound is mu^(3/4) / 4 of this.
+        """
+        return np.asarray(self.function.height / self.function.width)
+
+    def estimate(
+        self,
+        params: Params,
+        keys: Key[Array, " B"],
+        workers: Int[Array, " B"],
+        weights: Float[Array, " B"],
+    ) -> Estimate:
+        """sum_b weights_b g(xi_b, params). Each slot is said to return J_i(params)."""
+        x = params["x"]
+        which = workers if self.workers else jnp.zeros_like(workers)
+        missed = np.rint(2.0**32 * (1 - self.probability)).clip(max=2**32 - 1).astype(np.uint32)
+        bits = jax.vmap(lambda key: jax.random.bits(key, dtype=jnp.uint32))(keys)
+        found = (bits >= jnp.asarray(missed)[which]).astype(x.dtype)
+        factor = found / jnp.asarray(self.probability, x.dtype)[which]
+        known = jnp.zeros(len(self.probability), x.dtype).at[which].add(weights.astype(x.dtype))
+        frontier = jnp.zeros_like(known).at[which].add(weights.astype(x.dtype) * factor)
+        value = self.objectives(params)[which]
+        return Estimate({"x": self._function(params).combine(x, known, frontier)}, value, value)
+
+    def tables(self, batch: int | Sequence[int]) -> list[BinomialTable]:
+        """For each worker, the distribution of how many of M gradients discover a coordinate.
+
+        Args:
+            batch: M, the number of gradients of every worker, or of each of them.
+        """
+        counts = np.broadcast_to(np.asarray(batch), self.probability.shape).tolist()
+        pairs = zip(counts, self.probability.tolist(), strict=True)
+        return [binomial_table(whole("batch", m), p) for m, p in pairs]
+
+    def aggregate(self, params: Params, key: Key[Array, ""], batch: int | Sequence[int]) -> Params:
+        """A sample of the mean of M gradients at one point, from one draw for each worker.
+
+        Args:
+            params: the point.
+            key: consumed.
+            batch: M, or the number of gradients M_i of each worker. Workers' means are averaged, as
+                Malenia and synchronous collection do.
+
+        Returns:
+            Pytree like params.
+        """
+        counts = np.broadcast_to(np.asarray(batch), self.probability.shape)
+        bits = jax.random.bits(key, self.probability.shape, jnp.uint32)
+        expected = jnp.asarray(counts * self.probability, params["x"].dtype)
+        factors = [mean_factor(*each) for each in zip(self.tables(batch), expected, bits, strict=True)]
+        known = jnp.full_like(expected, 1 / len(expected))
+        return {"x": self._function(params).combine(params["x"], known, known * jnp.stack(factors))}
+
+    def _function(self, params: Params) -> ZeroChain | QuadraticChain:
+        """The chains in the precision of params."""
+        return jax.tree.map(lambda a: jnp.asarray(a, params["x"].dtype), self.function)
