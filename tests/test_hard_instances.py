@@ -7,9 +7,7 @@ from scipy import stats
 import jaxnigt as jn
 from jaxnigt.bounds import hard
 from jaxnigt.bounds.question import ask
-from jaxnigt.hard_run import climb
-from jaxnigt.hard_times import prescribed_case, virtual_seconds
-from jaxnigt.problems import hard_functions
+from jaxnigt.training.climb import climb, prescribed_case, virtual_seconds
 
 N, KAPPA = 4096, 0.5
 # T coordinates in the Hessian branch for these accuracies, to rounding.
@@ -80,10 +78,6 @@ def test_virtual_seconds_are_those_of_the_clock_round_by_round(name, model):
 
 
 def test_bounds_and_instances_speak_of_the_same_chains():
-    assert hard.CHAIN_SMOOTHNESS == hard_functions.SMOOTHNESS
-    assert hard.CHAIN_GRADIENT == hard_functions.STEEPEST
-    assert hard.CHAIN_DROP == hard_functions.DROP
-    assert hard.CHAIN_HESSIAN == hard_functions.CURVATURE
     for epsilon, L_h in ((0.7, 2070.0), (0.2, 50.0), (0.3, 1e5)):
         problem = jn.problems.chain(delta=900.0, L_g=120.0, L_h=L_h, sigma=70.0, epsilon=epsilon)
         question = ask(jn.profiles.equal(2), problem.constants, epsilon, 0.0)
@@ -93,7 +87,9 @@ def test_bounds_and_instances_speak_of_the_same_chains():
 
 def test_bad_arguments():
     problem = jn.problems.chain()
-    with pytest.raises(jn.InputError, match="name: got 'afedpg', allowed are rennala_nigt"):
+    with pytest.raises(
+        jn.InputError, match="name: got 'afedpg', allowed are m_synchronous_nigt, rennala_nigt"
+    ):
         prescribed_case("afedpg", problem)
     with pytest.raises(jn.InputError, match="batch: synchronous_pg needs"):
         prescribed_case("synchronous_pg", problem)
