@@ -15,8 +15,7 @@ import numpy as np
 import jaxnigt as jn
 from jaxnigt.environments.brax import quiet
 from jaxnigt.policies import GaussianPolicy
-from jaxnigt.sweep import cores
-from jaxnigt.sweep.work import use_compilation_cache
+from jaxnigt.sweep.cost import use_all_cores, use_compilation_cache
 
 
 def clock(n: int, profiles: int) -> Callable[[], Any]:
@@ -45,7 +44,7 @@ def peak() -> float:
 
 def main() -> None:
     """Warm up, time five times, print."""
-    cores.use_all(lapack=False)
+    use_all_cores(lapack=False)
     use_compilation_cache()
     axis, size = sys.argv[1], int(sys.argv[2])
     with quiet():

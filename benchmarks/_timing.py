@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from jaxnigt.doctor import facts
+from jaxnigt.cli import facts
 
 OUT = Path("results/bench")
 

@@ -13,7 +13,7 @@ from rich.console import Console
 import jaxnigt as jn
 from jaxnigt.environments import substituted
 from jaxnigt.environments.brax import quiet
-from jaxnigt.sweep.work import use_compilation_cache
+from jaxnigt.sweep.cost import use_compilation_cache
 
 HORIZON = 50
 

@@ -17,11 +17,9 @@ from _timing import alternate, show, write
 from rich.console import Console
 
 import jaxnigt as jn
-from jaxnigt import parallel
 from jaxnigt.environments.brax import quiet
 from jaxnigt.problems import Estimate, PolicyGradient
-from jaxnigt.sweep import cores
-from jaxnigt.sweep.work import use_compilation_cache
+from jaxnigt.sweep.cost import use_all_cores, use_compilation_cache
 
 BATCH, DISCOUNT, CORES = 256, 0.99, 2
 ROUNDS, STEPSIZE = 20, 0.2
@@ -64,7 +62,7 @@ class Ours:
             case.name, backend=backend, horizon=case.horizon, discount=DISCOUNT
         )
         problem.__class__ = Counted
-        self.estimate = jax.jit(parallel.over_slots(problem, parallel.mesh()).estimate)
+        self.estimate = jax.jit(jn.parallel.over_slots(problem, jn.parallel.mesh()).estimate)
         self.keys = jax.random.split(jax.random.key(1), BATCH)
         self.slots = jnp.zeros(BATCH, jnp.int32), jnp.full(BATCH, 1 / BATCH)
         self.params = problem.init(jax.random.key(0))
@@ -130,7 +128,7 @@ def measure(case: Case) -> list[dict[str, Any]]:
 
 def main() -> None:
     """Run, print a table, write JSON."""
-    cores.use_all(CORES, lapack=False)
+    use_all_cores(CORES, lapack=False)
     use_compilation_cache()
     console = Console(width=140)
     title = f"Policy gradients of {BATCH} trajectories against PyTorch and Gymnasium in two processes"

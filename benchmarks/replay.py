@@ -10,8 +10,7 @@ from _timing import alternate, show, write
 from rich.console import Console
 
 import jaxnigt as jn
-from jaxnigt.sweep import cores
-from jaxnigt.sweep.work import use_compilation_cache
+from jaxnigt.sweep.cost import use_all_cores, use_compilation_cache
 
 PROFILES, ROUNDS, TARGET = 10_000, 100, 1.0
 STEPSIZES = 2.0 ** -np.arange(6.0, 9.0)
@@ -52,7 +51,7 @@ def measure(
 
 def main() -> None:
     """Run, print a table, write JSON."""
-    cores.use_all(lapack=False)
+    use_all_cores(lapack=False)
     use_compilation_cache()
     console = Console(width=110)
     exponent, scale = np.meshgrid(np.linspace(0, 2, 100), np.logspace(-2, 2, PROFILES // 100))

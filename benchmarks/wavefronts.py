@@ -11,10 +11,11 @@ from _timing import alternate, show, write
 from rich.console import Console
 
 import jaxnigt as jn
-from jaxnigt import training_arrivals
-from jaxnigt.runs import seed_keys
-from jaxnigt.sweep.work import use_compilation_cache
-from jaxnigt.training_arrivals import ArrivalProgram
+from jaxnigt.sweep.cost import use_compilation_cache
+from jaxnigt.training import arrivals as training_arrivals
+from jaxnigt.training.arrivals import ArrivalProgram
+from jaxnigt.training.rounds import Task
+from jaxnigt.training.runs import seed_keys
 
 UPDATES = 60
 PACES = {
@@ -31,7 +32,11 @@ def program(
     """A call that trains from the start, clock and evaluation aside."""
     method = jn.methods.afedpg(stepsize=stepsizes, lanes=lanes)
     key = jax.random.key(0)
-    made = ArrivalProgram(problem, method, UPDATES, UPDATES, profile, key, "parallel", seeds)
+    devices = jax.local_devices()[:1]
+    numbers = tuple(range(seeds))
+    made = ArrivalProgram(
+        Task(problem, method, UPDATES, UPDATES, 1, numbers, profile, key, None, devices)
+    )
     keys = seed_keys(key, range(seeds))
 
     def run() -> None:

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from figures.common import Drawn, Results, level, plain_log, quantiles, scale
 from figures.regimes import variants
-from jaxnigt.figures import STYLE, title
+from jaxnigt.figures import style, title
 
 SWEEPS = ("regimes",)
 
@@ -77,7 +77,7 @@ def _panel(axes: Axes, tree: xr.DataTree, profile: str) -> None:
         bars = np.where(np.isfinite(bands), bands, np.nan)
         # A band without an upper end is drawn from the median on, with no bar above it.
         spread = np.nan_to_num(np.abs(bars[:, [0, 2]] - bars[:, [1]])).T
-        colour, _, name = STYLE[rule]
+        colour, _, name = style(rule)
         axes.errorbar(
             places, bars[:, 1], spread, fmt=marker, color=colour, label=name, capsize=3, markersize=6
         )
@@ -136,7 +136,7 @@ def _words(tree: xr.DataTree, profiles: list[str]) -> str:
 
 def _table(tree: xr.DataTree, profiles: list[str]) -> str:
     """Medians, bands and M or m as a Markdown table."""
-    head = ["times", "communication", *(f"{STYLE[rule][2]} [s]" for rule in RULES)]
+    head = ["times", "communication", *(f"{style(rule).title} [s]" for rule in RULES)]
     lines = [head, ["---"] * len(head)]
     for profile in profiles:
         for model in models(tree):

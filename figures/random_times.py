@@ -8,7 +8,7 @@ import xarray as xr
 from figures.comm_models import words
 from figures.common import Drawn, Panel, Results, draw_returns, level, quantiles, scale
 from figures.restart import CANCEL, heading
-from jaxnigt.figures import STYLE, Curve, curves
+from jaxnigt.figures import Curve, curves, style
 
 SWEEPS = ("timing",)
 
@@ -25,7 +25,7 @@ def lines(tree: xr.DataTree, profile: str) -> dict[str, Curve]:
     """The methods to compare under a profile, in the order of the legend."""
     found = curves(tree, profile)
     return {
-        label: found[label]._replace(line=STYLE[name][1], title=STYLE[name][2])
+        label: found[label]._replace(line=style(name).line, title=style(name).title)
         for label, name in METHODS.items()
     }
 

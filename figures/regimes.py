@@ -17,9 +17,9 @@ from scipy import ndimage
 
 import jaxnigt as jn
 from figures.common import Drawn, Results, level, scale
-from jaxnigt.analysis import best
-from jaxnigt.figures import STYLE
+from jaxnigt.figures import style
 from jaxnigt.profiles import Profile
+from jaxnigt.sweep.dataset import best
 
 SWEEPS = ("regimes",)
 
@@ -180,7 +180,7 @@ def _figure(grid: Grid, times: dict[str, np.ndarray], said: dict[str, np.ndarray
 
 def classes(axes: Axes, grid: Grid, found: Int64[np.ndarray, "p c"]) -> None:
     """A map of rules, told apart by colour, hatch and, where there is room, a letter."""
-    cmap = ListedColormap(["white", *(STYLE[rule][0] for rule in RULES)])
+    cmap = ListedColormap(["white", *(style(rule).colour for rule in RULES)])
     axes.pcolormesh(grid.p, grid.c, found.T, cmap=cmap, vmin=-1.5, vmax=2.5, rasterized=True)
     for k, (letter, hatch) in enumerate(zip(LETTERS, HATCHES, strict=True)):
         inside = found == k
@@ -236,9 +236,9 @@ def _gains(
 def _legend(figure: Figure, missed: bool) -> None:
     patches = []
     for rule, letter, hatch in zip(RULES, LETTERS, HATCHES, strict=True):
-        patch = Patch(facecolor=STYLE[rule][0], edgecolor="black", hatch=hatch)
+        patch = Patch(facecolor=style(rule).colour, edgecolor="black", hatch=hatch)
         patch.set_hatch_linewidth(0.3)
-        patch.set_label(f"{letter}  {STYLE[rule][2]}")
+        patch.set_label(f"{letter}  {style(rule).title}")
         patches.append(patch)
     if missed:
         patches.append(Patch(facecolor="white", edgecolor="black", label="none reaches the threshold"))
@@ -255,7 +255,9 @@ def _words(grid: Grid, times: dict[str, np.ndarray], said: dict[str, np.ndarray]
     """The caption but for the scale."""
     count = times[MODEL][0].size
     alone, both = (_judged(found, times[MODEL]) for found in said.values())
-    names = ", ".join(f"{letter} {STYLE[rule][2]}" for letter, rule in zip(LETTERS, RULES, strict=True))
+    names = ", ".join(
+        f"{letter} {style(rule).title}" for letter, rule in zip(LETTERS, RULES, strict=True)
+    )
     return (
         f"Which rule is first to the threshold, under each of {count:,} profiles: h_i = i^p seconds "
         f"with p from {grid.p[0]:g} to {grid.p[-1]:g}, kappa_i = c i^{grid.power:g} seconds with c "
@@ -294,7 +296,7 @@ def _shares(found: Int64[np.ndarray, "p c"]) -> list[str]:
 
 def _table(times: dict[str, np.ndarray]) -> str:
     """Who wins how often, and what there is to be gained, as a Markdown table."""
-    head = ["communication", *(f"{STYLE[rule][2]} first [%]" for rule in RULES), "none [%]"]
+    head = ["communication", *(f"{style(rule).title} first [%]" for rule in RULES), "none [%]"]
     head += ["median gain", "largest gain"]
     lines = [head, ["---"] * len(head)]
     for model, found in times.items():

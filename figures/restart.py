@@ -11,8 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from figures.common import RETURN, Drawn, Results, level, quantiles, scale
-from jaxnigt.analysis import best
-from jaxnigt.figures import BAND, STYLE, curves, returns, title
+from jaxnigt.figures import BAND, curves, returns, style, title
+from jaxnigt.sweep.dataset import best
 
 SWEEPS = ("timing",)
 
@@ -99,7 +99,7 @@ def _ratios(axes: Axes, found: dict[str, Ratio]) -> None:
     places = np.arange(len(found))
     bands = np.stack([one.band for one in found.values()])
     rounds = np.array([one.round for one in found.values()])
-    colour, spread = STYLE["rennala_nigt"][0], np.abs(bands[:, [0, 2]] - bands[:, [1]]).T
+    colour, spread = style("rennala_nigt").colour, np.abs(bands[:, [0, 2]] - bands[:, [1]]).T
     axes.errorbar(
         bands[:, 1],
         places - 0.14,

@@ -9,7 +9,7 @@ from jaxnigt.bounds import Bound
 from jaxnigt.bounds.question import slowest_link
 from jaxnigt.bounds.tables import LOWER, Row, Setting, definitions, latex, settings
 from jaxnigt.constants import Constants
-from jaxnigt.figures import STYLE
+from jaxnigt.figures import style
 from jaxnigt.profiles import Profile
 
 SWEEPS: tuple[str, ...] = ()
@@ -66,7 +66,7 @@ def cells(row: Row, star: str) -> list[str]:
     """The cells of a row. A star stands behind sources that are not rows of the paper."""
     computation, communication = row.latex()
     return [
-        STYLE[row.label][2] if row.label in STYLE else _written(row.label),
+        look.title if (look := style(row.label)) else _written(row.label),
         f"${computation}$",
         f"${communication}$",
         *(_seconds(row.bound, p) for p in range(len(PROFILES))),

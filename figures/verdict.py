@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from figures.common import Drawn, Panel, Results, compared, level, quantiles
-from jaxnigt.analysis import objective_at
 from jaxnigt.figures import Curve
+from jaxnigt.sweep.dataset import objective_at
 
 SWEEPS = (
     "humanoid",

@@ -214,11 +214,11 @@ def bounds(
 @app.command()
 def doctor() -> None:
     """Say what hardware, versions and precision are in use."""
-    for name, value in _facts().items():
+    for name, value in facts().items():
         _console().print(f"{name:<24}{value}", highlight=False, soft_wrap=True)
 
 
-def _facts() -> dict[str, str]:
+def facts() -> dict[str, str]:
     """One line a fact, measured by computing something where that is possible."""
     import os
     import platform

@@ -6,7 +6,7 @@ import jax
 import matplotlib as mpl
 import pytest
 
-from jaxnigt.sweep.work import use_compilation_cache
+from jaxnigt.sweep.cost import use_compilation_cache
 
 # The sweeps that tests start have one device, as tests have themselves, so that bits can be compared.
 os.environ.setdefault("JAX_NUM_CPU_DEVICES", "1")

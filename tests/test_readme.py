@@ -9,7 +9,8 @@ import jax
 import pytest
 
 import jaxnigt as jn
-from jaxnigt.sweep import plan, spec
+from jaxnigt.sweep import definition as spec
+from jaxnigt.sweep import plan
 from tests.sweep.running import sweep
 
 README = Path(__file__).parents[1] / "README.md"

@@ -33,7 +33,7 @@ KEYS = {
 """Every kind of thing, and the key of a TOML table that holds its name."""
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Entry:
     """A registered class or function.
 
@@ -128,6 +128,11 @@ def _place(maker: Callable[..., Any]) -> tuple[str, str]:
 def entries(kind: str) -> dict[str, Entry]:
     """All registered things of a kind, by name."""
     return dict(_ENTRIES[kind])
+
+
+def known() -> tuple[Entry, ...]:
+    """Everything that is registered now; it tells whether something has been added since."""
+    return tuple(entry for kind in _ENTRIES.values() for entry in kind.values())
 
 
 def find(kind: str, name: object) -> Entry | None:

@@ -26,7 +26,7 @@ import jaxnigt.profiles  # noqa: F401
 from jaxnigt.checks import InputError
 from jaxnigt.environments.brax import quiet
 from jaxnigt.registry import Many, Number, Table, entries, hyperparameters, lookup, union
-from jaxnigt.registry.names import KEYS
+from jaxnigt.registry.names import KEYS, Entry, known
 from jaxnigt.sweep import merge
 
 Plain = dict[str, Any]
@@ -127,6 +127,11 @@ def title(method: Any) -> str:
 
 def model() -> type[Definition]:
     """The model of a definition with everything that is registered now."""
+    return _model(known())
+
+
+@functools.lru_cache(maxsize=8)
+def _model(_: tuple[Entry, ...]) -> type[Definition]:
     method = union(
         "method",
         many=True,

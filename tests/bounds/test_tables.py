@@ -19,7 +19,7 @@ from jaxnigt.bounds import lower, upper
 from jaxnigt.bounds.prescribe import KINDS
 from jaxnigt.bounds.tables import LOWER, definitions, latex, settings, symbols
 from jaxnigt.constants import Constants
-from jaxnigt.profiles.parsing import parse
+from jaxnigt.profiles.families import parse
 from tests.bounds.instances import constants, powers, profiles
 
 UNIT = Constants(1.0, 1.0, 1.0, 1.0)

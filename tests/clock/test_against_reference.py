@@ -11,6 +11,7 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 import jaxnigt as jn
+from jaxnigt.clock.rounds import run
 from jaxnigt.profiles import noise as noises
 from tests.clock import reference
 
@@ -64,9 +65,8 @@ def call(rule, profile, sizes, **options):
     if rule == "synchronous":
         return jn.clock.synchronous(profile, K, per_worker=sizes, **options)
     if rule == "m_synchronous":
-        from jaxnigt.clock.rounds import run_rounds
-
-        return run_rounds(rule, profile, sizes, **{"key": None, "comm_model": "allreduce", **options})
+        options = {"key": None, "comm_model": "allreduce", **options}
+        return run(jn.clock.MSynchronous(N), profile, sizes, options["key"], options["comm_model"])
     return getattr(jn.clock, rule)(profile, sizes, K, **options)
 
 

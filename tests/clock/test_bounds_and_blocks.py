@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 import jaxnigt as jn
-from jaxnigt.clock import types
+from jaxnigt.clock import batching as types
 
 
 def random_profiles(count=2000, n=7):

@@ -4,9 +4,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+import jaxnigt as jn
+from jaxnigt.clock.batching import double_precision
 from jaxnigt.clock.pace import Pace, timetable
-from jaxnigt.clock.rules import First
-from jaxnigt.clock.types import double_precision
 
 
 def test_few_arrivals_are_left_also_where_power_changes_before_the_end():
@@ -20,7 +20,10 @@ def test_few_arrivals_are_left_also_where_power_changes_before_the_end():
         asked = jnp.arange(1, 400)
 
         def missing(m):
-            return m.astype(float) - table.arrived(First(m).low(table, jnp.zeros(n))).sum()
+            return (
+                m.astype(float)
+                - table.arrived(jn.clock.Rennala().sized(m).low(table, jnp.zeros(n))).sum()
+            )
 
         left = np.asarray(jax.jit(jax.vmap(missing))(asked))
     assert left.min() >= 1

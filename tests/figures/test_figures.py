@@ -13,8 +13,9 @@ import jaxnigt as jn
 from figures import __main__ as command
 from figures import verdict
 from figures.common import Drawn, MissingResultsError, Panel, Results, quantiles
-from jaxnigt.figures import STYLE, Curve
-from jaxnigt.sweep import files
+from jaxnigt.figures import Curve, style
+from jaxnigt.registry import entries
+from jaxnigt.sweep import store as files
 from tests.figures.tiny import make
 
 ROOT = Path(__file__).parents[2]
@@ -95,7 +96,7 @@ def test_the_same_data_give_the_same_picture(results, tmp_path):
 @pytest.mark.parametrize("name", PICTURES)
 def test_a_method_has_its_colour_everywhere(name, results):
     drawn: Drawn = importlib.import_module(f"figures.{name}").draw(results)
-    colours = {title: colour for colour, _, title in STYLE.values()}
+    colours = {look.title: look.colour for name in entries("method") if (look := style(name))}
     for axes in drawn.figure.axes:
         for line in axes.get_lines():
             method = next((t for t in colours if str(line.get_label()).startswith(t)), None)

@@ -4,8 +4,10 @@ from pathlib import Path
 
 from rich.console import Console
 
-from jaxnigt.sweep import merge, spec
-from jaxnigt.sweep.run import Options, run
+from jaxnigt.sweep import definition as spec
+from jaxnigt.sweep import merge
+from jaxnigt.sweep.execute import Options
+from jaxnigt.sweep.execute import execute as run
 
 SWEEPS = Path(__file__).parents[2] / "sweeps"
 UPDATES = {"afedpg": 160}

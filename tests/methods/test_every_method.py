@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 import jaxnigt as jn
-from jaxnigt import training_arrivals, training_rounds
 from jaxnigt.policies import GaussianPolicy
+from jaxnigt.training import arrivals as training_arrivals
+from jaxnigt.training import rounds as training_rounds
 
 N, SEEDS, EVERY = 4, 3, 25
 PROFILES = jn.profiles.power_law(N, np.array([0.0, 0.5, 1.0]), 0.5, 0.1)

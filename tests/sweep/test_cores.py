@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from jaxnigt.sweep import cores
+from jaxnigt.sweep import cost
 
 CHOICES = ("JAX_NUM_CPU_DEVICES", "XLA_FLAGS")
 FORCED = "--xla_force_host_platform_device_count"
@@ -14,7 +14,7 @@ FORCED = "--xla_force_host_platform_device_count"
 
 def devices(before="pass", **chosen):
     """How many there are after `use_all`."""
-    words = f"import jax; from jaxnigt.sweep.cores import use_all; {before}; use_all()"
+    words = f"import jax; from jaxnigt.sweep.cost import use_all_cores; {before}; use_all_cores()"
     kept = {name: value for name, value in os.environ.items() if name not in CHOICES}
     environment = kept | {"JAX_PLATFORMS": "cpu"} | chosen
     command = [sys.executable, "-c", f"{words}; print(jax.device_count())"]
@@ -23,7 +23,7 @@ def devices(before="pass", **chosen):
 
 
 def test_every_core_is_a_device():
-    assert devices() == min(len(os.sched_getaffinity(0)), cores._MOST)
+    assert devices() == min(len(os.sched_getaffinity(0)), cost._MOST_DEVICES)
 
 
 @pytest.mark.parametrize("chosen", [{"JAX_NUM_CPU_DEVICES": "3"}, {"XLA_FLAGS": f"{FORCED}=3"}])
@@ -37,7 +37,9 @@ def test_a_jax_that_runs_already_stays_as_it_is():
 
 def threads(*arguments, **chosen):
     """NPROC, the number of XLA's threads, after `use_all` for two devices."""
-    words = f"import os; from jaxnigt.sweep.cores import use_all; use_all({', '.join(arguments)})"
+    words = (
+        f"import os; from jaxnigt.sweep.cost import use_all_cores; use_all_cores({', '.join(arguments)})"
+    )
     kept = {name: value for name, value in os.environ.items() if name not in (*CHOICES, "NPROC")}
     environment = kept | {"JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": "2"} | chosen
     command = [sys.executable, "-c", f"{words}; print(os.environ.get('NPROC'))"]
@@ -52,8 +54,8 @@ def test_more_threads_than_devices_where_lapack_may_be_called_alone():
 
 
 STUCK = """
-from jaxnigt.sweep import cores
-cores.use_all()
+from jaxnigt.sweep import cost
+cost.use_all_cores()
 import jax, jax.numpy as jnp
 import jaxnigt as jn
 from jax.sharding import PartitionSpec

@@ -1,9 +1,12 @@
 """Definitions: one on another, in sizes, with lists and ranges, changed from outside."""
 
+import json
+
 import pytest
 
 import jaxnigt as jn
-from jaxnigt.sweep import expand, merge, spec
+from jaxnigt.sweep import definition as spec
+from jaxnigt.sweep import merge
 
 BASE = """
 name = "base"
@@ -130,15 +133,15 @@ def test_a_circle_of_definitions_is_refused(tmp_path):
 
 
 def test_lists_and_ranges_make_every_combination():
-    table = spec.ProfileTable.model_validate(
-        {
-            "label": "law",
-            "family": "power_law",
-            "exponent": {"start": 0.0, "stop": 1.0, "num": 3},
-            "comm_scale": [0.5, {"dimension_power": 0.25}],
-        }
-    )
-    found = expand.variants(table)
+    law = {
+        "label": "law",
+        "family": "power_law",
+        "exponent": {"start": 0.0, "stop": 1.0, "num": 3},
+        "comm_scale": [0.5, {"dimension_power": 0.25}],
+    }
+    methods = [{"name": "afedpg", "iterations": 10}]
+    (table,) = spec.parse({"name": "x", "methods": methods, "profiles": [law]}).profiles
+    found = spec.variants(table)
     assert [variant.label for variant in found] == [
         f"exponent={e},comm_scale={c}"
         for e in ("0", "0.5", "1")
@@ -168,4 +171,4 @@ def test_a_range_holds_both_ends(given, values):
 
 def test_a_definition_survives_json(base):
     definition = spec.read(base)
-    assert spec.Definition.model_validate_json(definition.model_dump_json()) == definition
+    assert spec.parse(json.loads(definition.model_dump_json(exclude_none=True))) == definition

@@ -11,8 +11,9 @@ import psutil
 import pytest
 
 import jaxnigt as jn
-from jaxnigt import training_arrivals, training_rounds
-from jaxnigt.stopwatch import compilations
+from jaxnigt.training import arrivals as training_arrivals
+from jaxnigt.training import rounds as training_rounds
+from jaxnigt.training.stopwatch import compilations
 from tests.sweep.running import DEFINITION, here, same, sweep
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from jaxnigt.sweep import modules, plan, spec
+from jaxnigt.sweep import definition as spec
+from jaxnigt.sweep import fingerprint, plan
 from tests import line
 from tests.sweep.running import here, sweep
 from tests.test_readme import BLOCKS
@@ -48,7 +49,7 @@ def objective(output):
 
 
 def test_ones_own_environment_may_call_lapack_on_several_devices(definition, tmp_path):
-    """XLA's threads, as `jaxnigt.sweep.cores` asks for them, in a process that has not started JAX."""
+    """XLA's threads, as `jaxnigt.sweep.cost` asks for them, in a process that has not started JAX."""
     point = definition.with_name("point.py")
     point.write_text(POINT + "import os\n\nprint('threads', os.environ.get('NPROC'))\n")
     status, output = sweep(definition, tmp_path / "out", "--dry-run", **TWO)
@@ -90,9 +91,9 @@ def test_a_file_that_does_not_run_is_one_sentence(definition, capsys, monkeypatc
 
 def test_only_code_of_ones_own_is_part_of_a_key():
     own = hashlib.sha256(Path(line.__file__).read_bytes()).hexdigest()[:16]
-    assert modules.code("line") == own
-    assert modules.code("reacher") is None
-    assert modules.code("fast") is None  # made by a partial of a class of brax
+    assert fingerprint.sources({"environment": "line"}) == [own]
+    assert fingerprint.sources({"environment": "reacher"}) == []
+    assert fingerprint.sources({"environment": "fast"}) == []  # made by a partial of a class of brax
 
 
 def test_an_edit_during_a_run_is_no_part_of_its_keys(definition):
@@ -105,7 +106,7 @@ def test_an_edit_during_a_run_is_no_part_of_its_keys(definition):
 def test_problems_without_environments_do_not_import_brax():
     words = """
 import sys
-from jaxnigt.sweep import plan, spec
+from jaxnigt.sweep import definition as spec, plan
 tables = {"problem": {"kind": "tabular"}, "methods": [{"name": "rennala_nigt", "iterations": 10}]}
 profiles = [{"label": "equal", "family": "equal"}]
 (unit,) = plan.unique_units(plan.panels(spec.parse({"name": "x", **tables, "profiles": profiles})))

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 import jaxnigt as jn
-from jaxnigt.sweep import build, cost, memory, plan, spec, version
-from jaxnigt.sweep.unit import short
+from jaxnigt.sweep import build, cost, fingerprint, plan
+from jaxnigt.sweep import definition as spec
+from jaxnigt.sweep.plan import short
 
 DATA = {
     "name": "small",
@@ -121,11 +122,11 @@ def test_panels_share_what_does_not_depend_on_the_number_of_workers():
 
 def test_the_version_follows_the_code_but_not_its_words(tmp_path, monkeypatch):
     path = tmp_path / "module.py"
-    monkeypatch.setattr(version, "_PACKAGE", tmp_path)
+    monkeypatch.setattr(fingerprint, "_PACKAGE", tmp_path)
     digests = []
     for text in ('"""One."""\nx = 1\n', '"""Two."""\n\n# why\nx = 1  # because\n', "x = 2\n"):
         path.write_text(text)
-        digests.append(version.code_version.__wrapped__())
+        digests.append(fingerprint.code_version.__wrapped__())
     assert digests[0] == digests[1] != digests[2]
 
 
@@ -222,21 +223,21 @@ def test_environments_with_their_heterogeneity():
 
 
 def test_memory_sizes_are_read_and_shown():
-    assert memory.parse("4GiB") == 4 * 2**30
-    assert memory.parse("1.5 m") == int(1.5 * 2**20)
-    assert memory.shown(3 * 2**20) == "3 MiB"
+    assert cost.parse("4GiB") == 4 * 2**30
+    assert cost.parse("1.5 m") == int(1.5 * 2**20)
+    assert cost.shown(3 * 2**20) == "3 MiB"
     for text in ("lots", "-1GiB", "0", "5 parsecs"):
         with pytest.raises(jn.InputError, match="memory: got"):
-            memory.parse(text)
+            cost.parse(text)
 
 
 def test_estimates_of_memory_grow_with_what_is_held():
     (panel,) = panels()
     unit = panel.methods[0].units[0]
     problem, method = build.problem(unit.problem, 4), build.method(unit.method, 4)
-    one = memory.unit_bytes(problem, method, unit)
+    one = cost.unit_bytes(problem, method, unit)
     twice = dataclasses.replace(unit, seeds=tuple(range(8)))
-    np.testing.assert_allclose(memory.unit_bytes(problem, method, twice), 2 * one)
+    np.testing.assert_allclose(cost.unit_bytes(problem, method, twice), 2 * one)
 
 
 @pytest.mark.loose

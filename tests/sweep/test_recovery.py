@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import jaxnigt as jn
-from jaxnigt.sweep import files, local, run, work
+from jaxnigt.sweep import execute, store, work
 from tests.sweep.running import DEFINITION, here, same, start, sweep, wait_for
 
 
@@ -96,18 +96,18 @@ def test_a_sweep_on_two_devices_goes_on_where_it_stopped(definition, tmp_path):
     status, output = sweep(definition, out, *arguments, **two)
     assert status == 0, output
     assert same(tmp_path / "whole", out)
-    resumed = [files.read(path).attrs["resumed"] for path in (out / "units").glob("*.nc")]
+    resumed = [store.read(path).attrs["resumed"] for path in (out / "units").glob("*.nc")]
     assert sum(resumed) == 1
 
 
 def test_an_interrupt_is_heeded_as_soon_as_there_is_a_plan(definition, tmp_path, capsys, monkeypatch):
-    describe = run._Sweep._describe
+    describe = execute._Sweep._describe
 
     def interrupted(sweep):
         describe(sweep)
         signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr(run._Sweep, "_describe", interrupted)
+    monkeypatch.setattr(execute._Sweep, "_describe", interrupted)
     status, output = here(capsys, monkeypatch, "sweep", definition, "--out", tmp_path / "out")
     assert status == 130, output
     assert "units done in" in output
@@ -124,7 +124,7 @@ def test_a_second_interrupt_stops_at_once(definition, tmp_path):
             process.send_signal(signal.SIGINT)
         assert process.wait(timeout=120) == 130, screen.read_text()
     assert "stopped at once; finished units and snapshots are in" in screen.read_text()
-    assert not files.in_use(out)
+    assert not store.in_use(out)
 
 
 @pytest.mark.parametrize(
@@ -165,7 +165,7 @@ def _copy(folder, to):
 def test_a_disk_that_fills_up_is_reported_for_its_unit_and_the_others_go_on(
     definition, undisturbed, tmp_path, capsys, monkeypatch
 ):
-    out, write, full = tmp_path / "out", files.write, []
+    out, write, full = tmp_path / "out", store.write, []
 
     def filling(data, path, **options):
         if path.name.startswith("afedpg"):
@@ -193,8 +193,8 @@ def test_a_real_full_device_leaves_no_half_file(tmp_path):
 
     data = xr.Dataset({"x": ("i", np.arange(100_000.0))})
     for write in (
-        lambda path: files.write_text(path, "x" * 100_000),
-        lambda path: files.write(data, path, checksum=True),
+        lambda path: store.write_text(path, "x" * 100_000),
+        lambda path: store.write(data, path, checksum=True),
     ):
         (tmp_path / f".note.nc.{os.getpid()}").symlink_to("/dev/full")
         with pytest.raises(OSError, match="No space left"):
@@ -212,7 +212,7 @@ def test_a_unit_that_raises_is_named_and_the_others_go_on(
             raise RuntimeError("the cable was pulled")
         return compute(unit, **options)
 
-    monkeypatch.setattr(local.work, "compute", raising)
+    monkeypatch.setattr(work, "compute", raising)
     status, output = here(capsys, monkeypatch, "sweep", definition, "--out", out)
     assert status == 1
     assert "failed: malenia_nigt: RuntimeError: the cable was pulled" in output
@@ -220,7 +220,7 @@ def test_a_unit_that_raises_is_named_and_the_others_go_on(
     assert "Traceback" in log
     _, output = here(capsys, monkeypatch, "status", out)
     assert "failed: malenia_nigt: RuntimeError: the cable was pulled" in " ".join(output.split())
-    monkeypatch.setattr(local.work, "compute", compute)
+    monkeypatch.setattr(work, "compute", compute)
     status, output = here(capsys, monkeypatch, "sweep", definition, "--out", out)
     assert status == 0
     assert same(undisturbed, out)
@@ -235,7 +235,7 @@ def test_seeds_of_a_part_that_fails_are_left_out(definition, tmp_path, capsys, m
             raise MemoryError("no room")
         return compute(unit, **options)
 
-    monkeypatch.setattr(local.work, "compute", raising)
+    monkeypatch.setattr(work, "compute", raising)
     arguments = ("--set", "methods.*.iterations=100", "--memory", "0.7MiB")
     out = tmp_path / "out"
     status, output = here(capsys, monkeypatch, "sweep", definition, "--out", out, *arguments)
@@ -250,7 +250,7 @@ def test_seeds_of_a_part_that_fails_are_left_out(definition, tmp_path, capsys, m
 def test_two_runs_in_one_folder_do_not_meet(definition, undisturbed, tmp_path, capsys, monkeypatch):
     out = _copy(undisturbed, tmp_path / "out")
     before = units(out)
-    with files.locked(out):
+    with store.locked(out):
         status, output = sweep(definition, out)
     assert status == 2
     assert output.startswith(f"error: out: {out} is in use by process {os.getpid()} on ")
@@ -327,7 +327,7 @@ def test_a_grid_that_no_method_replays_is_empty(definition, tmp_path, capsys, mo
 def test_snapshots_go_on_from_where_they_were_taken(tmp_path):
     """Bit by bit, for rounds and for arrivals, stopped after every evaluation."""
     problem = jn.problems.tabular(horizon=5, workers=3)
-    profile = jn.profiles.power_law(3, [0.0, 1.0])
+    profile = jn.prostore.power_law(3, [0.0, 1.0])
     for method in (jn.methods.malenia_nigt(6, stepsize=[0.01, 0.1]), jn.methods.afedpg()):
         arguments = {"iterations": 40, "seeds": 2, "profile": profile, "eval_every": 8}
         whole = jn.train(problem, method, **arguments)

@@ -11,8 +11,10 @@ import pytest
 import xarray as xr
 
 import jaxnigt as jn
-from jaxnigt import cli, figures, training_rounds
-from jaxnigt.sweep import build, files, plan, spec, traces
+from jaxnigt import cli, figures
+from jaxnigt.sweep import build, plan, store
+from jaxnigt.sweep import definition as spec
+from jaxnigt.training import rounds as training_rounds
 from tests.test_package import ROOT
 
 DEFINITION = """
@@ -119,9 +121,9 @@ def test_stored_times_are_those_of_the_clock(swept):
 
 def test_a_trace_survives_its_file(swept):
     (unit, *_) = plan.unique_units(plan.panels(spec.read(swept[1])))
-    dataset = files.read(swept[0] / "units" / unit.filename)
-    trace = traces.dataset_trace(dataset, build.method(unit.method, unit.workers))
-    again = traces.trace_dataset(trace, (0, 1), [0.5]).assign_attrs(resumed=0)
+    dataset = store.read(swept[0] / "units" / unit.filename)
+    trace = jn.Trace.from_xarray(dataset, build.method(unit.method, unit.workers))
+    again = trace.to_xarray().assign_attrs(resumed=0)
     xr.testing.assert_identical(again, dataset)
 
 

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxnigt.stopwatch import _EVENTS, Compilations, Stopwatch, compilations
+from jaxnigt.training.stopwatch import _EVENTS, Compilations, Stopwatch, compilations
 
 
 def test_compilation_within_compilation_counts_once(monkeypatch):

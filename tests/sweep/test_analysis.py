@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from jaxnigt import analysis
+from jaxnigt.sweep import dataset as analysis
 
 
 def dataset(objective, returns=None):

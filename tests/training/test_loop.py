@@ -4,8 +4,8 @@ import optax
 import pytest
 
 import jaxnigt as jn
-from jaxnigt import training_rounds
 from jaxnigt.policies import GaussianPolicy
+from jaxnigt.training import rounds as training_rounds
 
 STEPSIZES = [0.01, 0.03]
 

@@ -5,7 +5,7 @@ import pytest
 import xarray as xr
 
 import jaxnigt as jn
-from jaxnigt.sweep import traces
+from jaxnigt.sweep import dataset as traces
 
 STEPSIZES, MOMENTA, SEEDS, PROFILES = [0.01, 0.02, 0.04], [0.1, 0.5], (0, 1, 2, 3), ("a", "b")
 
@@ -19,7 +19,7 @@ def trained(stepsizes, seeds, profiles):
         4, stepsize=np.array(stepsizes)[:, None], momentum=np.array(MOMENTA)[None, :]
     )
     trace = jn.train(problem, method, iterations=6, eval_every=3, seeds=seeds, profile=profile)
-    return traces.trace_dataset(trace, seeds, MOMENTA, profiles)
+    return trace.to_xarray(profiles)
 
 
 @pytest.fixture(scope="module")

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 import jaxnigt as jn
-from jaxnigt import wavefronts
 from jaxnigt.profiles import noise as noises
-from jaxnigt.training_rounds import slots_of_counts
+from jaxnigt.training import arrivals as wavefronts
+from jaxnigt.training.rounds import slots_of_counts
 
 
 def test_slots_by_hand():
@@ -47,7 +47,13 @@ def aggregates(problem, collection, profile, count, batch):
 def test_malenia_is_unbiased_where_rennala_is_not(unequal):
     problem, profile = unequal
     count, batch = 4000, 24
-    params, malenia, counts = aggregates(problem, jn.methods.Malenia(batch), profile, count, batch)
+    params, malenia, counts = aggregates(
+        problem,
+        jn.methods.Collection(jn.clock.Malenia(batch), jn.methods.worker_mean),
+        profile,
+        count,
+        batch,
+    )
     with jax.enable_x64(True):
         exact = np.asarray(problem.gradient_exact(params)["logits"]).ravel()
         each = np.stack(
@@ -79,7 +85,9 @@ def test_malenia_is_unbiased_where_rennala_is_not(unequal):
     assert abs(variance.mean() - (variances / counts).sum() / 16) < slack + 0.05 * variance.mean()
     assert variance.mean() <= variances.max() / batch + slack
 
-    _, rennala, counts = aggregates(problem, jn.methods.Rennala(batch), profile, count, batch)
+    _, rennala, counts = aggregates(
+        problem, jn.methods.Collection(jn.clock.Rennala(batch)), profile, count, batch
+    )
     predicted = (counts[:, None] / counts.sum() * each).sum(axis=0)
     bias = predicted - exact
     along = rennala @ bias / np.linalg.norm(bias)

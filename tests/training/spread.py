@@ -1,4 +1,4 @@
-"""Run as `python -m tests.spread`: rounds and trainings on several devices against one, printed as JSON.
+"""Run as `python -m tests.training.spread`: rounds and trainings on several devices against one, printed as JSON.
 
 With arguments ADDRESS PROCESSES INDEX it is one process of many under `jax.distributed`.
 """
@@ -11,8 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 
 import jaxnigt as jn
-from jaxnigt import training, training_arrivals, training_rounds
-from jaxnigt.training_rounds import slots_of_counts
+from jaxnigt.training import arrivals
+from jaxnigt.training import rounds as by_rounds
+from jaxnigt.training.rounds import slots_of_counts
 
 
 def distance(one, other):
@@ -27,9 +28,9 @@ def rounds():
     """Slots of a Rennala round of 13 gradients and of a Malenia round under unequal workers."""
     profile = jn.profiles.power_law(3, 1.0)
     counts = jn.clock.malenia(profile, 12, 1).counts[0]
-    weights = jn.methods.Malenia(12).weights(counts[None, None])
+    weights = jn.methods.worker_mean(counts[None, None])
     malenia = tuple(x[0, 0] for x in slots_of_counts(counts[None, None], weights, int(counts.sum())))
-    return {"rennala": jn.methods.Rennala(13).slots(13), "malenia": malenia}
+    return {"rennala": jn.methods.Collection(jn.clock.Rennala(13)).slots(13), "malenia": malenia}
 
 
 def aggregates(problem):
@@ -77,7 +78,7 @@ def trainings(problem):
 
 def trained(problem, method, **arguments):
     """A trace, and how many programs were compiled for its two calls and two evaluations."""
-    compiled = training_rounds.advance, training_arrivals.advance, training._evaluate
+    compiled = by_rounds.advance, arrivals.advance, by_rounds.evaluate
     for program in compiled:
         program.clear_cache()
     trace = jn.train(problem, method, iterations=12, eval_every=6, **arguments)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import jaxnigt as jn
-from jaxnigt import spread
+from jaxnigt.training import runs as spread
 from tests.test_package import ROOT
 
 CLOSE = 1e-6
@@ -22,7 +22,7 @@ def started(devices, *arguments):
     flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={devices}"
     inherited = {name: value for name, value in os.environ.items() if name != "JAX_NUM_CPU_DEVICES"}
     return subprocess.Popen(
-        [sys.executable, "-m", "tests.spread", *map(str, arguments)],
+        [sys.executable, "-m", "tests.training.spread", *map(str, arguments)],
         cwd=ROOT,
         env={**inherited, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"},
         stdout=subprocess.PIPE,
