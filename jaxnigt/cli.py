@@ -95,6 +95,7 @@ def sweep(
     ] = False,
 ) -> None:
     """Train, replay and draw what definitions ask for."""
+    from jaxnigt.figures import draw
     from jaxnigt.sweep import cost, screen
     from jaxnigt.sweep.definition import read, template
     from jaxnigt.sweep.execute import STOPPED, Cluster, Options, execute
@@ -120,6 +121,7 @@ def sweep(
         executor=executor,
         cluster=Cluster(ray_address, unit_cpus, unit_gpus),
         tensorboard=tensorboard,
+        draw=draw,
     )
     status = 0
     for definition, folder in zip(definitions, folders, strict=True):

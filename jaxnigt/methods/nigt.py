@@ -116,6 +116,11 @@ def nigt_eval_params(state: Any, params: Params) -> Params:
 
     Returns:
         Pytree like params.
+
+    Example:
+        >>> params = jnp.array([1.0, -2.0])
+        >>> nigt_eval_params(nigt(0.1, 0.3).init(params), params)
+        Array([ 1., -2.], dtype=float32)
     """
     eta = tree.get(state, "momentum")
     displacement = tree.get(state, "displacement")

@@ -32,7 +32,12 @@ def _column(name: str, value: ArrayLike) -> np.ndarray:
 
 @register("equal")
 def equal(n: int, compute: ArrayLike = 1.0, comm: ArrayLike = 0.0) -> Profile:
-    """All workers alike: h_i = compute [s], kappa_i = comm [s]."""
+    """All workers alike: h_i = compute [s], kappa_i = comm [s].
+
+    Example:
+        >>> equal(2, compute=3.0).compute
+        array([3., 3.])
+    """
     ones = np.ones_like(_worker(n))
     return Profile(_column("compute", compute) * ones, _column("comm", comm) * ones)
 
@@ -62,6 +67,10 @@ def stragglers(
     """All alike but the last `count` workers, which are `slowdown` times slower.
 
     A slowdown of `inf` makes them dead.
+
+    Example:
+        >>> stragglers(3, slowdown=5.0).compute
+        array([1., 1., 5.])
     """
     i = _worker(n)
     if not 0 <= count <= n:
@@ -72,7 +81,12 @@ def stragglers(
 
 @register("linear")
 def linear(n: int, comm: ArrayLike = 0.0) -> Profile:
-    """h_i = i [s], for i = 1..n, and kappa_i = comm [s]."""
+    """h_i = i [s], for i = 1..n, and kappa_i = comm [s].
+
+    Example:
+        >>> linear(3).compute
+        array([1., 2., 3.])
+    """
     i = _worker(n)
     return Profile(i + 0.0 * _column("comm", comm), _column("comm", comm) * np.ones_like(i))
 
@@ -82,6 +96,10 @@ def lognormal(n: int, sigma: ArrayLike = 1.0, seed: int = 0, comm: ArrayLike = 0
     """h_i drawn once for each worker from a log-normal of median 1 s and log-deviation sigma.
 
     The draws come from NumPy's generator with this seed: profiles of a batch of sigmas share them.
+
+    Example:
+        >>> lognormal(2, sigma=0.0).compute
+        array([1., 1.])
     """
     z = np.random.default_rng(seed).standard_normal(len(_worker(n)))
     return Profile(np.exp(_column("sigma", sigma) * z), _column("comm", comm) * np.ones(n))
@@ -99,6 +117,10 @@ def decreasing(
         factor: by which the power grows at each break, above 0.
         every: seconds between two breaks.
         times: how many breaks.
+
+    Example:
+        >>> decreasing(1, every=10.0, times=2).power[0]
+        array([10., 20.])
     """
     breaks = every * np.arange(1, times + 1)
     values = np.repeat(factor ** np.arange(times + 1.0)[:, None], n, axis=1)
@@ -125,6 +147,10 @@ def outages(
         seed: of NumPy's generator; all profiles of a batch share the outages.
         compute: nominal seconds per gradient.
         comm: seconds of communication.
+
+    Example:
+        >>> outages(2, length=5.0, until=10.0).power[1].shape
+        (3, 2)
     """
     if not 0 <= share < 1:
         raise InputError(f"share: got {share!r}, numbers in [0, 1) are allowed.")
@@ -146,6 +172,14 @@ def from_csv(path: str | Path) -> Profile:
     Raises:
         InputError: a file that cannot be read, a missing column, or a value that is not a number,
             named with its line.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.NamedTemporaryFile("w", suffix=".csv") as file:
+        ...     _ = file.write("compute,comm\n1,0\ninf,0\n")
+        ...     file.flush()
+        ...     from_csv(file.name).compute
+        array([ 1., inf])
     """
     path = Path(path)
     try:

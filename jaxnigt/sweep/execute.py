@@ -7,7 +7,7 @@ import dataclasses
 import json
 import time
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -59,6 +59,7 @@ class Options:
         executor: "local" or "ray".
         cluster: for Ray.
         tensorboard: write scalars for TensorBoard.
+        draw: draws the figure of a data set into a folder, such as `jaxnigt.figures.draw`; None for no figure.
     """
 
     fresh: bool = False
@@ -67,6 +68,7 @@ class Options:
     executor: str = "local"
     cluster: Cluster = dataclasses.field(default_factory=Cluster)
     tensorboard: bool = False
+    draw: Callable[[xr.DataTree, Path], list[Path]] | None = None
 
 
 def run(
@@ -86,7 +88,7 @@ def run(
         size: which table of `[size]` to apply, for files.
         changes: "key.of.table=value", for files.
         console: where progress goes; nowhere if not given.
-        **options: of `Options`, such as fresh=True.
+        **options: of `Options`, such as fresh=True or draw=jn.figures.draw.
 
     Returns:
         What `jaxnigt.load` gives.
@@ -304,11 +306,9 @@ class _Sweep:
         with self._failing(store.RESULTS):
             store.write(tree, self.out / store.RESULTS)
             written.append(self.out / store.RESULTS)
-        if self.definition.figure:
-            from jaxnigt.figures import draw
-
+        if self.definition.figure and self.options.draw is not None:
             try:
-                written += draw(tree, self.out)
+                written += self.options.draw(tree, self.out)
             except Exception as error:  # the data set is there, and its tables are to be shown
                 self.failures.append(f"figure: {type(error).__name__}: {error}")
                 screen.LOG.exception("figure")

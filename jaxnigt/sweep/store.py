@@ -241,6 +241,11 @@ def load(folder: str | Path) -> xr.DataTree:
 
     Raises:
         InputError: no readable results in that folder.
+
+    Example:
+        >>> load("results/nothing")  # doctest: +IGNORE_EXCEPTION_DETAIL
+        Traceback (most recent call last):
+        jaxnigt.checks.InputError: folder: results/nothing/results.nc cannot be read
     """
     path = Path(folder) / RESULTS
     try:

@@ -111,7 +111,7 @@ def test_training_follows_algorithm_1_step_by_step(problem):
 @pytest.mark.loose
 def test_any_optax_optimiser_is_an_update_rule(problem):
     adam = jn.Method(
-        "adam", jn.methods.Rennala(16), optax.adam, 16, hyperparameters={"learning_rate": [0.01, 0.03]}
+        "adam", jn.methods.Collection(jn.clock.Rennala(16)), optax.adam, 16, hyperparameters={"learning_rate": [0.01, 0.03]}
     )
     trace = run(problem, adam)
     assert (trace.objective[..., -1] > trace.objective[..., 0]).all()
@@ -133,7 +133,7 @@ def test_a_number_that_is_not_finite_stops_training_and_says_where(problem):
 )
 def test_update_rules_that_cannot_be_used(update, hyperparameters, words):
     with pytest.raises(jn.InputError, match=words):
-        jn.Method("mine", jn.methods.Rennala(4), update, 4, hyperparameters=hyperparameters)
+        jn.Method("mine", jn.methods.Collection(jn.clock.Rennala(4)), update, 4, hyperparameters=hyperparameters)
 
 
 def test_traces_and_problems_print_in_a_line(problem):
@@ -150,7 +150,7 @@ def test_evaluating_less_than_once(problem):
 
 
 def test_a_profile_with_the_wrong_number_of_workers(problem):
-    with pytest.raises(jn.InputError, match="got n = 4 workers, the method was trained with 6"):
+    with pytest.raises(jn.InputError, match="got n = 4 workers, the rule waits for 6"):
         run(problem, jn.methods.synchronous_nigt(6), profile=jn.profiles.equal(4))
 
 
@@ -162,7 +162,7 @@ def test_progress_in_words(problem, capsys):
 
 
 def test_the_first_round_is_like_the_others_by_default():
-    adam = jn.Method("adam", jn.methods.Rennala(7), optax.adam, hyperparameters={"learning_rate": 0.1})
+    adam = jn.Method("adam", jn.methods.Collection(jn.clock.Rennala(7)), optax.adam, hyperparameters={"learning_rate": 0.1})
     assert adam.init_batch == 7
 
 

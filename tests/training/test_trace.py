@@ -51,7 +51,7 @@ def test_synchronous_first_round_takes_as_many_gradients_as_it_says(traces):
 
 
 def test_synchronous_traces_know_their_number_of_workers(traces):
-    with pytest.raises(jn.InputError, match="got n = 5 workers, the method was trained with 4"):
+    with pytest.raises(jn.InputError, match="got n = 5 workers, the rule waits for 4"):
         jn.replay(traces["synchronous"], jn.profiles.equal(5))
 
 
