@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 import jaxnigt as jn
-from jaxnigt.bounds import hard
+from jaxnigt.bounds.lower import attempts, chain_length
 from jaxnigt.bounds.question import ask
 from jaxnigt.training.climb import climb, prescribed_case, virtual_seconds
 
@@ -81,8 +81,8 @@ def test_bounds_and_instances_speak_of_the_same_chains():
     for epsilon, L_h in ((0.7, 2070.0), (0.2, 50.0), (0.3, 1e5)):
         problem = jn.problems.chain(delta=900.0, L_g=120.0, L_h=L_h, sigma=70.0, epsilon=epsilon)
         question = ask(jn.profiles.equal(2), problem.constants, epsilon, 0.0)
-        assert hard.chain_length(question, "hessian") == problem.levels
-        np.testing.assert_allclose(1 / hard.attempts(question)[..., 0], problem.probability[0])
+        assert chain_length(question, curved=True) == problem.levels
+        np.testing.assert_allclose(1 / attempts(question)[..., 0], problem.probability[0])
 
 
 def test_bad_arguments():

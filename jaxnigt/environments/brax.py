@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args, runtime_checkable
 
 from jaxnigt.checks import choice
+from jaxnigt.registry import entries, find
 
 if TYPE_CHECKING:
     from brax.envs import Env
@@ -69,7 +70,7 @@ def quiet() -> Iterator[None]:
 
 
 def names() -> tuple[str, ...]:
-    """The names that `make` accepts: Brax's own environments and those that you registered with Brax.
+    """The names that `make` accepts: Brax's own, and yours that you registered here or with Brax.
 
     Example:
         >>> "humanoid" in names()
@@ -77,7 +78,7 @@ def names() -> tuple[str, ...]:
     """
     with quiet():
         from brax import envs
-    return tuple(sorted(envs._envs))
+    return tuple(sorted({*envs._envs, *entries("environment")}))
 
 
 def make(name: str = "reacher", backend: Backend = "mjx") -> Env:
@@ -103,14 +104,16 @@ def make(name: str = "reacher", backend: Backend = "mjx") -> Env:
     """
     choice("environment", name, names())
     choice("backend", backend, BACKENDS)
-    with quiet(), _no_warnings_of_mujoco(), _physics_in_jax():
+    with quiet(), _building():
         from brax import envs
 
         if name == "swimmer":
             return _swimmer(backend)
-        takes = inspect.signature(envs._envs[name]).parameters.values()
+        own = find("environment", name)
+        takes = inspect.signature(own.maker if own else envs._envs[name]).parameters.values()
         named = any(p.name == "backend" or p.kind is p.VAR_KEYWORD for p in takes)
-        return envs.get_environment(name, **({"backend": backend} if named else {}))
+        given = {"backend": backend} if named else {}
+        return own.maker(**given) if own else envs.get_environment(name, **given)
 
 
 def _swimmer(backend: Backend) -> Env:
@@ -130,28 +133,22 @@ def _swimmer(backend: Backend) -> Env:
 
 
 @contextlib.contextmanager
-def _physics_in_jax() -> Iterator[None]:
-    """Keep MJX from choosing Warp for a model, whatever the user's environment variable says."""
-    before = os.environ.get(_WARP)
-    os.environ[_WARP] = "false"
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ[_WARP]
-        else:
-            os.environ[_WARP] = before
+def _building() -> Iterator[None]:
+    """Keep MJX from choosing Warp, and MuJoCo from warning of old attributes in Brax's models.
 
-
-@contextlib.contextmanager
-def _no_warnings_of_mujoco() -> Iterator[None]:
-    """Keep MuJoCo from warning of old attributes in Brax's models, on screen and in a log file."""
+    MJX looks at an environment variable. MuJoCo's warnings go to the screen and into a log file.
+    """
     import mujoco as c_library
 
-    mujoco: Any = c_library  # whose stubs lack the next three functions
-    before = mujoco.get_mju_user_warning()
+    mujoco: Any = c_library  # whose stubs lack the two functions
+    before, warn = os.environ.get(_WARP), mujoco.get_mju_user_warning()
+    os.environ[_WARP] = "false"
     mujoco.set_mju_user_warning(lambda message: None)
     try:
         yield
     finally:
-        mujoco.set_mju_user_warning(before)
+        mujoco.set_mju_user_warning(warn)
+        if before is None:
+            del os.environ[_WARP]
+        else:
+            os.environ[_WARP] = before

@@ -42,15 +42,30 @@ class Heterogeneity:
 
 @dataclasses.dataclass(frozen=True)
 class Flipped(Heterogeneity):
-    """Workers of whom some see their observations negated; see `flipped`.
+    """The heterogeneous task of arXiv 2509.24305: worker 1 sees (s, 0) and worker 2 sees (-s, 1).
+
+    With the indicator one policy can tell the workers apart, so that the task is one environment with a
+    flag. Without it the policy has to serve workers that contradict each other.
 
     Attributes:
         signs: +1 or -1 for each worker.
-        indicator: whether observations get another entry that tells the two kinds of workers apart.
+        indicator: whether to append the entry that tells the workers apart.
+
+    Raises:
+        InputError: no signs, or other numbers.
+
+    Example:
+        >>> print(flipped().observation(jnp.array([0.5, 2.0]), jnp.array(1)))
+        [-0.5 -2.   1. ]
     """
 
-    signs: tuple[float, ...]
-    indicator: bool
+    signs: Sequence[float] = (1, -1)
+    indicator: bool = dataclasses.field(default=True, kw_only=True)
+
+    def __post_init__(self) -> None:
+        if not self.signs or any(sign not in (1, -1) for sign in self.signs):
+            raise InputError(f"signs: got {self.signs!r}, 1 or -1 for each worker is allowed.")
+        object.__setattr__(self, "signs", tuple(float(sign) for sign in self.signs))
 
     @property
     def workers(self) -> int:
@@ -68,26 +83,7 @@ class Flipped(Heterogeneity):
         return jnp.append(seen, jnp.where(sign < 0, 1.0, 0.0).astype(seen.dtype))
 
 
-def flipped(signs: Sequence[float] = (1, -1), *, indicator: bool = True) -> Flipped:
-    """The heterogeneous task of arXiv 2509.24305: worker 1 sees (s, 0) and worker 2 sees (-s, 1).
-
-    With the indicator one policy can tell the workers apart, so that the task is one environment with a
-    flag. Without it the policy has to serve workers that contradict each other.
-
-    Args:
-        signs: +1 or -1 for each worker.
-        indicator: whether to append the entry that tells the workers apart.
-
-    Raises:
-        InputError: no signs, or other numbers.
-
-    Example:
-        >>> print(flipped().observation(jnp.array([0.5, 2.0]), jnp.array(1)))
-        [-0.5 -2.   1. ]
-    """
-    if not signs or any(sign not in (1, -1) for sign in signs):
-        raise InputError(f"signs: got {signs!r}, 1 or -1 for each worker is allowed.")
-    return Flipped(tuple(float(sign) for sign in signs), indicator)
+flipped = Flipped
 
 
 class Physical(Heterogeneity):

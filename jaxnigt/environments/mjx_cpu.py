@@ -66,15 +66,7 @@ def substituted() -> Iterator[None]:
 
 
 class _Substitution(NamedTuple):
-    """One row of the table at the top of this file.
-
-    Attributes:
-        module: where the original is looked up.
-        name: of the original in that module.
-        replacement: what stands there within the context.
-        fits: whether an original is the one that the replacement was written for.
-        only_on_cpu: whether accelerators keep the original.
-    """
+    """One row of the table at the top of this file. `fits` tells whether an original may be replaced."""
 
     module: str
     name: str
@@ -111,8 +103,7 @@ def _dot(a: Any, b: Any, **kwargs: Any) -> Array:
     ranks = jnp.ndim(a), jnp.ndim(b)
     if kwargs or not set(ranks) <= {1, 2} or not a.shape[-1] == b.shape[0] in range(1, _SHORT + 1):
         return _library_dot(a, b, **kwargs)
-    # The axis of the terms comes first. If there are rows of a and columns of b, they follow in this
-    # order.
+    # The axis of the terms comes first. Rows of a and columns of b, if any, follow in this order.
     left, right = (a.T[:, :, None], b[:, None]) if ranks == (2, 2) else (a.T, b)
     total = left[0] * right[0]
     for k in range(1, len(left)):
@@ -167,8 +158,7 @@ def _upper(a: Float[Array, "n n *batch"]) -> Float[Array, "n n *batch"]:
     """U with a = U^T U, from the upper triangle of a. Entries below the diagonal of U mean nothing.
 
     It works on blocks of rows and subtracts each block from all later rows at once. A loop over single
-    rows would pass over the whole matrix in every turn; without any loop programs take seconds to
-    compile.
+    rows would pass over the whole matrix in every turn. Without loops a program takes long to compile.
     """
     rows, done = [], 0
     while a.shape[0]:
@@ -176,8 +166,7 @@ def _upper(a: Float[Array, "n n *batch"]) -> Float[Array, "n n *batch"]:
         rows.append(jnp.pad(block, [(0, 0), (done, 0)] + [(0, 0)] * (block.ndim - 2)))
         size = block.shape[0]
         a = a[size:, size:]
-        # One term at a time, because XLA hands a sum over an axis to a library that is slow for few
-        # terms.
+        # One term at a time: XLA hands a sum over an axis to a library that is slow for few terms.
         for right in block[:, size:]:
             a = a - right[:, None] * right[None]
         done += size

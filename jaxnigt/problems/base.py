@@ -14,6 +14,11 @@ from jaxnigt.checks import InputError
 Params = Any
 """A pytree of float arrays."""
 
+# The key of each of B slots, the worker whose problem it samples, and the weight of its gradient.
+Keys = Key[Array, "*runs B"]
+Workers = Int[Array, "*runs B"]
+Weights = Float[Array, "*runs B"]
+
 
 class Estimate(NamedTuple):
     """A weighted sum of stochastic gradients, and what the samples returned.
@@ -37,8 +42,7 @@ class Evaluation(NamedTuple):
     Attributes:
         objective: f32[], J, the mean discounted return.
         undiscounted: f32[], the mean undiscounted return.
-        per_worker: f32[W], J_i of each worker, whose mean is J; W = 1 where all workers share one
-            problem.
+        per_worker: f32[W], J_i of each worker, whose mean is J; W = 1 where all share one problem.
     """
 
     objective: Float[Array, ""]
@@ -64,13 +68,7 @@ class Problem(abc.ABC):
         """Draw initial params. The key is consumed."""
 
     @abc.abstractmethod
-    def estimate(
-        self,
-        params: Params,
-        keys: Key[Array, " B"],
-        workers: Int[Array, " B"],
-        weights: Float[Array, " B"],
-    ) -> Estimate:
+    def estimate(self, params: Params, keys: Keys, workers: Workers, weights: Weights) -> Estimate:
         """The weighted sum of one stochastic gradient for each of B slots.
 
         Args:
@@ -80,34 +78,22 @@ class Problem(abc.ABC):
             weights: of each slot's gradient; slots of weight 0 pad a batch.
         """
 
-    def estimates(
-        self,
-        params: Params,
-        keys: Key[Array, "R B"],
-        workers: Int[Array, "R B"],
-        weights: Float[Array, "R B"],
-    ) -> Estimate:
+    def estimates(self, params: Params, keys: Keys, workers: Workers, weights: Weights) -> Estimate:
         """`estimate` of R runs at their own params. Arguments and results have the axis R in front."""
         return jax.vmap(self.estimate)(params, keys, workers, weights)
 
     @abc.abstractmethod
-    def evaluate(self, params: Params, keys: Key[Array, " B"]) -> Evaluation:
+    def evaluate(self, params: Params, keys: Keys) -> Evaluation:
         """J(params), exactly or from one sample for each key, the same number for each worker.
 
         The keys are consumed.
         """
 
-    def evaluations(self, params: Params, keys: Key[Array, "R B"]) -> Evaluation:
+    def evaluations(self, params: Params, keys: Keys) -> Evaluation:
         """`evaluate` of R runs at their own params. Arguments and results have the axis R in front."""
         return jax.vmap(self.evaluate)(params, keys)
 
-    def gradient(
-        self,
-        params: Params,
-        keys: Key[Array, " B"],
-        workers: Int[Array, " B"],
-        weights: Float[Array, " B"],
-    ) -> Params:
+    def gradient(self, params: Params, keys: Keys, workers: Workers, weights: Weights) -> Params:
         """The gradient of `estimate` alone."""
         return self.estimate(params, keys, workers, weights).gradient
 

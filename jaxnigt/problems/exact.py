@@ -8,8 +8,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
-from jaxnigt.problems.base import Estimate, Evaluation, Params, Problem
+from jaxnigt.problems.base import Estimate, Evaluation, Keys, Params, Problem, Weights, Workers
 from jaxnigt.problems.score import score_estimate
+
+Sample = tuple[Params, Float[Array, " H"]]
+"""A trajectory, as `EpisodicProblem.log_density` takes it, and its rewards."""
 
 
 class ExactProblem(Problem):
@@ -34,7 +37,7 @@ class ExactProblem(Problem):
         """The Hessian of J times a vector."""
         return jax.jvp(self.gradient_exact, (params,), (vector,))[1]
 
-    def evaluate(self, params: Params, keys: Key[Array, " B"]) -> Evaluation:
+    def evaluate(self, params: Params, keys: Keys) -> Evaluation:
         """J exactly. The keys have no effect."""
         each = self.objectives(params)
         return Evaluation(each.mean(), each.mean(), each)
@@ -56,10 +59,8 @@ class EpisodicProblem(ExactProblem):
         """Expected returns of H steps at any discount, for each worker."""
 
     @abc.abstractmethod
-    def trajectory(
-        self, params: Params, key: Key[Array, ""], worker: Int[Array, ""]
-    ) -> tuple[Params, Float[Array, " H"]]:
-        """A sampled trajectory, as `log_density` takes it, and its rewards. The key is consumed."""
+    def trajectory(self, params: Params, key: Key[Array, ""], worker: Int[Array, ""]) -> Sample:
+        """Sample a trajectory and its rewards. The key is consumed."""
 
     @abc.abstractmethod
     def log_density(self, params: Params, seen: Params) -> Float[Array, " H"]:
@@ -69,13 +70,7 @@ class EpisodicProblem(ExactProblem):
         """J_i of each worker: its expected discounted return of H steps."""
         return self.returns(params, self.discount)
 
-    def estimate(
-        self,
-        params: Params,
-        keys: Key[Array, " B"],
-        workers: Int[Array, " B"],
-        weights: Float[Array, " B"],
-    ) -> Estimate:
+    def estimate(self, params: Params, keys: Keys, workers: Workers, weights: Weights) -> Estimate:
         """sum_b weights_b g_H(tau_b, params), each trajectory from its worker's problem."""
         which = workers if self.workers else jnp.zeros_like(workers)
         seen, reward = jax.vmap(self.trajectory, (None, 0, 0))(params, keys, which)
@@ -85,7 +80,7 @@ class EpisodicProblem(ExactProblem):
 
         return score_estimate(log_density, params, weights, reward, self.discount)
 
-    def evaluate(self, params: Params, keys: Key[Array, " B"]) -> Evaluation:
+    def evaluate(self, params: Params, keys: Keys) -> Evaluation:
         """J and the undiscounted return exactly. The keys have no effect."""
         each = self.objectives(params)
         return Evaluation(each.mean(), self.returns(params, 1.0).mean(), each)

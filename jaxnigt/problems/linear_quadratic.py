@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 import jax
@@ -11,32 +12,29 @@ from jaxtyping import Array, Float, Int, Key
 
 from jaxnigt.checks import InputError, discount_factor, in_range, positive, whole
 from jaxnigt.problems.base import Params
-from jaxnigt.problems.exact import EpisodicProblem
+from jaxnigt.problems.exact import EpisodicProblem, Sample
 
 Matrix = Float[np.ndarray, "rows columns"] | Sequence[Sequence[float]]
 
 
+@dataclasses.dataclass(eq=False, repr=False)
 class LinearQuadratic(EpisodicProblem):
     """x' = A x + B u + noise, reward -|x - goal|^2 - cost |u|^2, u ~ N(K x + b, std^2 I).
 
     Params are {"gain": f[a, s], "bias": f[a]}, which are K and b. Trajectories begin at x_0 ~ N(0, I).
     """
 
-    def __init__(
-        self,
-        dynamics: Float[np.ndarray, "s s"],
-        control: Float[np.ndarray, "s a"],
-        goals: Float[np.ndarray, "W s"],
-        cost: float,
-        noise: float,
-        std: float,
-        discount: float,
-        horizon: int,
-    ):
-        self.dynamics, self.control, self.goals = dynamics, control, goals
-        self.cost, self.noise, self.std = cost, noise, std
-        self.discount, self.horizon = discount, horizon
-        self.workers = None if len(goals) == 1 else len(goals)
+    dynamics: Float[np.ndarray, "s s"]
+    control: Float[np.ndarray, "s a"]
+    goals: Float[np.ndarray, "W s"]
+    cost: float
+    noise: float
+    std: float
+    discount: float
+    horizon: int
+
+    def __post_init__(self) -> None:
+        self.workers = None if len(self.goals) == 1 else len(self.goals)
 
     def __repr__(self) -> str:
         s, a = self.control.shape
@@ -70,9 +68,7 @@ class LinearQuadratic(EpisodicProblem):
         start = (jnp.zeros(len(a_), gain.dtype), identity, jnp.ones((), gain.dtype))
         return jax.lax.scan(step, start, length=self.horizon)[1].sum(axis=0)
 
-    def trajectory(
-        self, params: Params, key: Key[Array, ""], worker: Int[Array, ""]
-    ) -> tuple[Params, Float[Array, " H"]]:
+    def trajectory(self, params: Params, key: Key[Array, ""], worker: Int[Array, ""]) -> Sample:
         """States f[H, s] and actions f[H, a], and rewards."""
         gain, bias = params["gain"], params["bias"]
         s, a = self.control.shape
@@ -111,8 +107,7 @@ def linear_quadratic(
     Args:
         dynamics: A, f[s, s].
         control: B, f[s, a].
-        goals: f[W, s], the state that each worker is paid to reach; one row for a problem that all
-            share.
+        goals: f[W, s], the state that each worker is paid to reach; one row where all share it.
         cost: the factor of |u|^2.
         noise: standard deviation of the disturbance of x.
         std: standard deviation of the policy.

@@ -23,8 +23,7 @@ class LocalConstants(NamedTuple):
     Attributes:
         L_g: f64[K] or f64[K, W], the largest absolute eigenvalue of the Hessian.
         L_h: likewise, the norm of the third derivative. The search for it may only find less.
-        sigma: likewise, the standard deviation of one stochastic gradient; of J, the largest of the
-            workers'.
+        sigma: likewise, the standard deviation of a stochastic gradient; of J, that of the worst worker.
         sigma_error: likewise, the standard error of sigma, which is estimated from samples.
     """
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import abc
 import dataclasses
 import math
+from collections.abc import Callable
 from typing import Any, Literal, get_args
 
 import jax
@@ -15,7 +16,16 @@ from jaxnigt.checks import InputError, choice, discount_factor, whole
 from jaxnigt.environments.brax import Backend, Environment, make
 from jaxnigt.environments.heterogeneity import Heterogeneity
 from jaxnigt.policies import GaussianPolicy
-from jaxnigt.problems.base import Estimate, Evaluation, Params, Problem, for_each_worker
+from jaxnigt.problems.base import (
+    Estimate,
+    Evaluation,
+    Keys,
+    Params,
+    Problem,
+    Weights,
+    Workers,
+    for_each_worker,
+)
 from jaxnigt.problems.rollout import Simulator, Trajectory
 from jaxnigt.problems.score import CHUNK, discounts, gradient_of_steps, reward_to_go
 
@@ -71,10 +81,7 @@ class FixedNormalisation(Normalisation):
 
     def apply(self, params: Params, observation: Float[Array, "*batch o"]) -> Float[Array, "*batch o"]:
         """The normalised observation."""
-        mean, std = jnp.asarray(self.mean), jnp.asarray(self.std)
-        return (observation - jnp.broadcast_to(mean, observation.shape)) / jnp.broadcast_to(
-            std, observation.shape
-        )
+        return _normalised(observation, jnp.asarray(self.mean), jnp.asarray(self.std))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,9 +108,7 @@ class RunningNormalisation(Normalisation):
         count, mean = seen["count"], seen["mean"]
         std = jnp.sqrt(seen["deviation"] / jnp.maximum(count, 1.0))
         std = jnp.where(count > 1, jnp.maximum(std, _LEAST_STD), 1.0)
-        return (observation - jnp.broadcast_to(mean, observation.shape)) / jnp.broadcast_to(
-            std, observation.shape
-        )
+        return _normalised(observation, mean, std)
 
     def observed(self, observation: Float[Array, "B H o"], alive: Bool[Array, "B H"]) -> Moments:
         """Moments of the observations before termination."""
@@ -124,6 +129,12 @@ class RunningNormalisation(Normalisation):
         return {**params, "normaliser": _both(params["normaliser"], observed)}
 
 
+def _normalised(observation: Array, mean: Array, std: Array) -> Array:
+    """(x - mean) / std over any axes in front."""
+    shape = observation.shape
+    return (observation - jnp.broadcast_to(mean, shape)) / jnp.broadcast_to(std, shape)
+
+
 def _both(old: Moments, new: Moments) -> Moments:
     """Moments of two sets of observations together, by the parallel form of Welford's sums."""
     count = old["count"] + new["count"]
@@ -133,27 +144,23 @@ def _both(old: Moments, new: Moments) -> Moments:
     return {"count": count, "mean": old["mean"] + step * share, "deviation": deviation}
 
 
+@dataclasses.dataclass(eq=False, repr=False)
 class PolicyGradient(Problem):
     """J(theta) = E[ sum_h gamma^h r(s_h, a_h) ] over H steps; made by `policy_gradient`."""
 
-    def __init__(
-        self,
-        env: Environment,
-        policy: GaussianPolicy,
-        horizon: int,
-        discount: float,
-        discounting: Discounting,
-        action_scale: float,
-        normalisation: Normalisation | None,
-        heterogeneity: Heterogeneity | None,
-        lanes: int | None,
-    ):
-        self.env, self.policy = env, policy
-        self.horizon, self.discount, self.discounting = horizon, discount, discounting
-        self.action_scale, self.normalisation, self.lanes = action_scale, normalisation, lanes
-        self.heterogeneity = heterogeneity or Heterogeneity()
+    env: Environment
+    policy: GaussianPolicy
+    horizon: int
+    discount: float
+    discounting: Discounting
+    action_scale: float
+    normalisation: Normalisation | None
+    heterogeneity: Heterogeneity
+    lanes: int | None
+
+    def __post_init__(self) -> None:
         self.workers = self.heterogeneity.workers
-        self._simulator = Simulator(env, self.heterogeneity)
+        self._simulator = Simulator(self.env, self.heterogeneity)
         self.observation_size = self._observation_size()
 
     def __repr__(self) -> str:
@@ -185,29 +192,16 @@ class PolicyGradient(Problem):
         activations = min(self.horizon, CHUNK) * 4 * width
         return 4 * (self.horizon * step + activations) + 6 * physics
 
-    def estimate(
-        self,
-        params: Params,
-        keys: Key[Array, " B"],
-        workers: Int[Array, " B"],
-        weights: Float[Array, " B"],
-    ) -> Estimate:
+    def estimate(self, params: Params, keys: Keys, workers: Workers, weights: Weights) -> Estimate:
         """sum_b weights_b g_H(tau_b, params), with one backward pass over the steps taken.
 
         g_H = sum_t ( sum_{h>=t} gamma^h r_h ) grad log pi(a_t | s_t), eq. (3) of arXiv 2509.24305, is
         unbiased for the gradient of the H-step objective. The physics is never differentiated. Without
         heterogeneity all workers share one environment, and `workers` has no effect.
         """
-        run = jax.tree.map(lambda x: x[None], (params, keys, workers, weights))
-        return jax.tree.map(lambda x: x[0], self.estimates(*run))
+        return _one_run(self.estimates, params, keys, workers, weights)
 
-    def estimates(
-        self,
-        params: Params,
-        keys: Key[Array, "R B"],
-        workers: Int[Array, "R B"],
-        weights: Float[Array, "R B"],
-    ) -> Estimate:
+    def estimates(self, params: Params, keys: Keys, workers: Workers, weights: Weights) -> Estimate:
         """`estimate` of R runs at their own params. Their trajectories share the lanes."""
         seen = self._samples(params, keys, workers)
         return jax.vmap(self._estimate)(params, seen, weights)
@@ -229,16 +223,15 @@ class PolicyGradient(Problem):
         alive = seen.alive & (weights != 0)[:, None]
         return estimate._replace(observed=self.normalisation.observed(seen.observation, alive))
 
-    def evaluate(self, params: Params, keys: Key[Array, " B"]) -> Evaluation:
+    def evaluate(self, params: Params, keys: Keys) -> Evaluation:
         """Mean returns of the stochastic policy, from one trajectory for each key.
 
         Every worker gets the same number of trajectories, which takes a few more keys where B is no
         multiple of the number of workers.
         """
-        one_run = jax.tree.map(lambda x: x[None], (params, keys))
-        return jax.tree.map(lambda x: x[0], self.evaluations(*one_run))
+        return _one_run(self.evaluations, params, keys)
 
-    def evaluations(self, params: Params, keys: Key[Array, "R B"]) -> Evaluation:
+    def evaluations(self, params: Params, keys: Keys) -> Evaluation:
         """`evaluate` of R runs at their own params. Their trajectories share the lanes."""
         count = self.workers or 1
         keys, workers = for_each_worker(keys, count)
@@ -258,9 +251,7 @@ class PolicyGradient(Problem):
         assert self.normalisation is not None
         return self.normalisation.merged(observed)
 
-    def sample(
-        self, params: Params, keys: Key[Array, " B"], workers: Int[Array, " B"] | None = None
-    ) -> Trajectory:
+    def sample(self, params: Params, keys: Keys, workers: Workers | None = None) -> Trajectory:
         """B trajectories of the policy at params. Every field gains an axis B in front.
 
         Args:
@@ -269,12 +260,9 @@ class PolicyGradient(Problem):
             workers: the worker whose environment each trajectory lives in, by default worker 0.
         """
         workers = jnp.zeros(len(keys), jnp.int32) if workers is None else workers
-        run = jax.tree.map(lambda x: x[None], (params, keys, workers))
-        return jax.tree.map(lambda x: x[0], self._samples(*run))
+        return _one_run(self._samples, params, keys, workers)
 
-    def _samples(
-        self, params: Params, keys: Key[Array, "R B"], workers: Int[Array, "R B"]
-    ) -> Trajectory:
+    def _samples(self, params: Params, keys: Keys, workers: Workers) -> Trajectory:
         """Trajectories of R runs at their own params. Every field gains the axes R and B in front."""
         runs, batch = keys.shape
         worker = workers.reshape(-1)
@@ -316,6 +304,12 @@ class PolicyGradient(Problem):
         return observation.shape[0]
 
 
+def _one_run(function: Callable[..., Any], *arguments: Any) -> Any:
+    """A function of R runs, for one."""
+    found = function(*jax.tree.map(lambda x: x[None], arguments))
+    return jax.tree.map(lambda x: x[0], found)
+
+
 def policy_gradient(
     env: str | Environment = "reacher",
     *,
@@ -334,13 +328,11 @@ def policy_gradient(
     Args:
         env: a name of `jaxnigt.environments.names()`, such as "reacher", "hopper" or "humanoid", or an
             environment with a vector of observations, such as a `brax.envs.Env`.
-        backend: the physics engine of an environment given by its name: "mjx", "spring", "positional" or
-            "generalized".
+        backend: the engine of a named environment, "mjx", "spring", "positional" or "generalized".
         horizon: H, the steps of a trajectory. Rewards after termination count 0.
         discount: gamma, in (0, 1].
         policy: a module that maps observations to a Gaussian over u. By default it has two tanh layers
-            of 64, a head for the mean and one for the softplus of the standard deviation, as in the
-            paper.
+            of 64, a head for the mean and one for a softplus standard deviation, as in the paper.
         discounting: "episode" counts discounts from the start of the episode, gamma^h, as the paper's
             g_H does. "step" uses gamma^(h-t), which is common and biased for the gradient of J.
         action_scale: actions are action_scale * tanh(u).
@@ -368,14 +360,8 @@ def policy_gradient(
         raise InputError(
             f"environment: got {env!r}, a name or an object with reset, step and action_size is allowed."
         )
-    return PolicyGradient(
-        environment,
-        policy or GaussianPolicy(environment.action_size),
-        horizon,
-        discount,
-        discounting,
-        action_scale,
-        normalisation,
-        heterogeneity,
-        None if lanes is None else whole("lanes", lanes),
-    )
+    policy = policy or GaussianPolicy(environment.action_size)
+    differs = heterogeneity or Heterogeneity()
+    lanes = None if lanes is None else whole("lanes", lanes)
+    numbers = horizon, discount, discounting, action_scale
+    return PolicyGradient(environment, policy, *numbers, normalisation, differs, lanes)

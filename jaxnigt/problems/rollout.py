@@ -115,13 +115,7 @@ class Simulator:
 
 
 def lane_count(slots: int, lanes: int | None, endless: bool) -> int:
-    """The number of lanes for N slots: as asked for, or else a few on a CPU and N elsewhere.
-
-    Args:
-        slots: N, the number of trajectories.
-        lanes: how many are asked for, if any.
-        endless: whether all episodes have H steps.
-    """
+    """The number of lanes for N slots: as asked for, or else a few on a CPU and N elsewhere."""
     if lanes is not None or jax.default_backend() != "cpu":
         return min(slots, lanes or slots)
     if endless:
@@ -135,13 +129,9 @@ def lane_count(slots: int, lanes: int | None, endless: bool) -> int:
 def is_endless(step: Callable[..., tuple[Any, Any]], state: Any, *others: Any) -> bool:
     """Whether no step can change whether an episode is over.
 
-    It traces one step and asks whether the last output depends on a leaf of the state that steps change,
-    or on the other arguments.
-
-    Args:
-        step: maps a state and other arguments to the next state and whether the episode is over.
-        state: shapes and types, as a pytree.
-        *others: shapes and types of the other arguments.
+    `step` maps a state and other arguments, which are given by shapes and types, to the next state and
+    whether the episode is over. It is traced once. The answer is no if its last output depends on a leaf
+    of the state that it changes, or on the other arguments.
     """
     jaxpr = jax.make_jaxpr(step)(state, *others).jaxpr
     before, after = (x[: len(jax.tree.leaves(state))] for x in (jaxpr.invars, jaxpr.outvars))
@@ -234,8 +224,7 @@ def _in_turn(starts: Any, advance: Advance, horizon: int, lanes: int) -> Any:
 
     def step(carry: tuple[_Lanes, Any]) -> tuple[_Lanes, Any]:
         lane, kept = carry
-        # A lane that has no slot left simulates on. Its `slot` is out of range, so nothing of it is
-        # kept.
+        # A lane without a slot simulates on. Its `slot` is out of range, so that nothing of it is kept.
         state, seen, over = advance(lane.state, jnp.minimum(lane.slot, slots - 1), lane.step)
 
         def put(all_: Array, new: Array) -> Array:
@@ -251,8 +240,7 @@ def _in_turn(starts: Any, advance: Advance, horizon: int, lanes: int) -> Any:
 def _next(lane: _Lanes, over: Bool[Array, " L"], starts: Any, slots: int) -> _Lanes:
     """The lanes after a step: those whose episode is over take the next slots, while there are any.
 
-    A lane without a slot may report again and again that its episode is over: all slots are taken by
-    then.
+    A lane without a slot may report more than once that its episode is over. No slot is left by then.
     """
     turn = lane.taken + jnp.cumsum(over, dtype=jnp.int32) - 1
     slot = jnp.where(over, jnp.minimum(turn, slots), lane.slot)

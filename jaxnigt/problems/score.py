@@ -108,7 +108,6 @@ def _wide(x: Array) -> Array:
     """The transpose of a tall matrix; other arrays as they are.
 
     A weight matrix's gradient is a product over all steps, and a CPU transposes its first factor. It is
-    cheaper to have the narrow one there, such as the output of a head with a column for each action
-    entry.
+    cheaper to have the narrow one there, such as a head's output with a column for each action entry.
     """
     return x.T if x.ndim == 2 and x.shape[0] > x.shape[1] else x

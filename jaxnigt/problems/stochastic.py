@@ -10,11 +10,22 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
 from jaxnigt.checks import InputError, whole
-from jaxnigt.problems.base import Estimate, Evaluation, Params, Problem, for_each_worker
+from jaxnigt.problems.base import (
+    Estimate,
+    Evaluation,
+    Keys,
+    Params,
+    Problem,
+    Weights,
+    Workers,
+    for_each_worker,
+)
 from jaxnigt.problems.exact import ExactProblem
 
 Objective = Callable[[Params, Key[Array, ""], Int[Array, ""]], Float[Array, ""]]
 """Maps params, a key and a worker to one sample of the worker's objective."""
+
+Init = Callable[[Key[Array, ""]], Params]
 
 Exact = Callable[[Params, Int[Array, ""]], Float[Array, ""]]
 """Maps params and a worker to the worker's objective."""
@@ -23,13 +34,7 @@ Exact = Callable[[Params, Int[Array, ""]], Float[Array, ""]]
 class Stochastic(Problem):
     """J = mean_i E[objective(params, key, i)], or minus that; made by `stochastic`."""
 
-    def __init__(
-        self,
-        objective: Objective,
-        init: Callable[[Key[Array, ""]], Params],
-        workers: int | None,
-        minimise: bool,
-    ):
+    def __init__(self, objective: Objective, init: Init, workers: int | None, minimise: bool):
         self._objective, self._init = objective, init
         self.workers, self.minimise = workers, minimise
 
@@ -44,20 +49,12 @@ class Stochastic(Problem):
         """Initial params, as arrays."""
         return jax.tree.map(lambda x: jnp.asarray(x, jnp.result_type(x)), self._init(key))
 
-    def samples(
-        self, params: Params, keys: Key[Array, " B"], workers: Int[Array, " B"]
-    ) -> Float[Array, " B"]:
+    def samples(self, params: Params, keys: Keys, workers: Workers) -> Float[Array, " B"]:
         """One sample of J_i for each key and worker i. The keys are consumed."""
         which = workers if self.workers else jnp.zeros_like(workers)
         return self._signed(jax.vmap(self._objective, (None, 0, 0))(params, keys, which))
 
-    def estimate(
-        self,
-        params: Params,
-        keys: Key[Array, " B"],
-        workers: Int[Array, " B"],
-        weights: Float[Array, " B"],
-    ) -> Estimate:
+    def estimate(self, params: Params, keys: Keys, workers: Workers, weights: Weights) -> Estimate:
         """sum_b weights_b grad J_b(params), by differentiating the weighted sum of the samples once.
 
         `discounted` and `undiscounted` are both the samples themselves.
@@ -70,7 +67,7 @@ class Stochastic(Problem):
         (_, values), gradient = jax.value_and_grad(weighted, has_aux=True)(params)
         return Estimate(gradient, values, values)
 
-    def evaluate(self, params: Params, keys: Key[Array, " B"]) -> Evaluation:
+    def evaluate(self, params: Params, keys: Keys) -> Evaluation:
         """The mean of one sample for each key, the same number for each worker."""
         count = self.workers or 1
         keys, workers = (x[0] for x in for_each_worker(keys[None], count))
@@ -84,15 +81,8 @@ class Stochastic(Problem):
 class ExactStochastic(ExactProblem, Stochastic):
     """A `Stochastic` whose J is known: `evaluate`, `objective` and `gradient_exact` are exact."""
 
-    def __init__(
-        self,
-        objective: Objective,
-        init: Callable[[Key[Array, ""]], Params],
-        workers: int | None,
-        minimise: bool,
-        exact: Exact,
-    ):
-        super().__init__(objective, init, workers, minimise)
+    def __init__(self, exact: Exact, *others: Any):
+        super().__init__(*others)
         self._exact = exact
 
     def objectives(self, params: Params) -> Float[Array, " W"]:
@@ -103,7 +93,7 @@ class ExactStochastic(ExactProblem, Stochastic):
 
 def stochastic(
     objective: Objective,
-    init: Callable[[Key[Array, ""]], Params],
+    init: Init,
     *,
     workers: int | None = None,
     minimise: bool = False,
@@ -113,8 +103,7 @@ def stochastic(
 
         J(params) = (1/n) sum_i E[objective(params, key, i)],    with a minus sign if `minimise`
 
-    Methods always maximise J, and traces hold J. For a loss say `minimise=True`: J is then minus the
-    loss.
+    Methods maximise J, and traces hold J. For a loss say `minimise=True`: J is then minus the loss.
 
     Args:
         objective: maps params, a key and a worker i32[] to a scalar sample, unbiased for the objective
@@ -124,8 +113,7 @@ def stochastic(
             share one; `worker` is then 0.
         minimise: whether `objective` is to be made small.
         exact: maps params and a worker to the value that the samples have as their mean, if it is known.
-            Evaluations are then exact, and the problem has `objectives`, `objective`, `gradient_exact`
-            and `hessian_vector`.
+            Evaluations are then exact, and so are `objectives`, `objective` and `gradient_exact`.
 
     Returns:
         A `Problem`; an `ExactProblem` if `exact` is given.
@@ -142,11 +130,9 @@ def stochastic(
         >>> print(gradient.round(1))  # 2 times the workers' mean
         2.0
     """
-    count = None if workers is None else whole("workers", workers)
-    if exact is None:
-        problem = Stochastic(objective, init, count, minimise)
-    else:
-        problem = ExactStochastic(objective, init, count, minimise, exact)
+    workers = None if workers is None else whole("workers", workers)
+    given = objective, init, workers, minimise
+    problem = Stochastic(*given) if exact is None else ExactStochastic(exact, *given)
     key, worker = jax.random.key(0), jnp.zeros((), jnp.int32)
     params = jax.eval_shape(problem.init, key)
     _check("objective", objective, params, key, worker)

@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, Int, Key
 from jaxnigt.checks import InputError, discount_factor, whole
 from jaxnigt.constants import Constants, softmax_policy
 from jaxnigt.problems.base import Params
-from jaxnigt.problems.exact import EpisodicProblem
+from jaxnigt.problems.exact import EpisodicProblem, Sample
 
 
 class MDP(NamedTuple):
@@ -94,9 +94,7 @@ class Tabular(EpisodicProblem):
         value = jnp.linalg.solve(system, paid[..., None])[..., 0]
         return jnp.einsum("ws,ws->w", start, value)
 
-    def trajectory(
-        self, params: Params, key: Key[Array, ""], worker: Int[Array, ""]
-    ) -> tuple[Params, Float[Array, " H"]]:
+    def trajectory(self, params: Params, key: Key[Array, ""], worker: Int[Array, ""]) -> Sample:
         """States and actions i[H], and rewards."""
         chances = jnp.cumsum(jax.nn.softmax(params["logits"]), axis=-1)
         moves, reward, start = (jnp.asarray(x, chances.dtype) for x in self._tables)
@@ -160,19 +158,13 @@ def tabular(
         >>> problem.workers, problem.dimension()
         (3, 12)
     """
-    drawn: dict[str, Any] = {
-        "states": states,
-        "actions": actions,
-        "branching": branching,
-        "workers": workers,
-        "heterogeneity": heterogeneity,
-        "seed": seed,
-    }
+    arguments = inspect.signature(garnet).parameters
+    given = states, actions, branching, workers, heterogeneity, seed
+    drawn: dict[str, Any] = dict(zip(arguments, given, strict=True))
     if mdp is None:
-        return Tabular(garnet(**drawn), discount, horizon)
-    for name, parameter in inspect.signature(garnet).parameters.items():
-        if drawn[name] != parameter.default:
-            raise InputError(f"{name}: has no effect on a problem that is given.")
+        mdp = garnet(**drawn)
+    elif unused := [name for name, value in drawn.items() if value != arguments[name].default]:
+        raise InputError(f"{unused[0]}: has no effect on a problem that is given.")
     return Tabular(mdp, discount, horizon)
 
 

@@ -228,5 +228,5 @@ def test_bad_arguments(case, words):
 
 def test_flipped_is_a_value():
     """Equal differences give equal problems to the compiler."""
-    assert flipped() == Flipped((1.0, -1.0), True)
+    assert flipped([1, -1]) == Flipped((1.0, -1.0), indicator=True) == flipped()
     assert hash(flipped()) == hash(flipped())

@@ -7,6 +7,7 @@ chain. The papers minimise f; here J = -f is maximised.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -17,7 +18,7 @@ from jaxtyping import Array, Float, Int, Int32, Key
 
 from jaxnigt.checks import whole
 from jaxnigt.constants import Constants
-from jaxnigt.problems.base import Estimate, Params
+from jaxnigt.problems.base import Estimate, Keys, Params, Weights, Workers
 from jaxnigt.problems.chains.draws import BinomialTable, binomial_table, mean_factor
 from jaxnigt.problems.chains.functions import phi, phi_slope, psi, psi_slope, upsilon, upsilon_slope
 from jaxnigt.problems.exact import ExactProblem
@@ -138,6 +139,7 @@ def _gaps(at: Float[Array, " T"]) -> Float[Array, " T"]:
     return jnp.pad(jnp.diff(at), (0, 1))
 
 
+@dataclasses.dataclass(eq=False, repr=False)
 class Chain(ExactProblem):
     """J = -f for a hard function f, with the oracle of the Bernoulli zero-chain.
 
@@ -149,31 +151,28 @@ class Chain(ExactProblem):
     Params are {"x": f[C, T]}: C chains of T coordinates. They start at 0 whatever the key.
 
     Attributes:
+        function: the chains themselves.
+        probability: f[W], p_i.
+        levels: i32[C], how many coordinates of each chain have to be discovered.
         constants: of J, those that the instance was built for.
         epsilon: the accuracy for which it is hard. While `progress` is below `levels`,
             |grad J| > epsilon (with C > 1 chains, see `chain_blocks`).
-        levels: i32[C], how many coordinates of each chain have to be discovered.
-        probability: f[W], p_i.
-        function: the chains themselves.
 
     References:
         Carmon et al., arXiv 1710.11606; Arjevani et al., arXiv 1912.02365 (the oracle); Tyurin and
         Richtarik, 2024 (the oracle with prog_0 and the time it takes).
     """
 
-    def __init__(
-        self,
-        function: ZeroChain | QuadraticChain,
-        probability: Float[np.ndarray, " W"],
-        levels: Int[np.ndarray, " C"],
-        constants: Constants,
-        epsilon: float,
-    ):
-        self.function, self.probability = function, probability
-        self.levels = levels.astype(np.int32)
-        self.constants, self.epsilon = constants, epsilon
-        self.workers = None if len(probability) == 1 else len(probability)
-        self.shape = (len(levels), function[0].shape[-1])
+    function: ZeroChain | QuadraticChain
+    probability: Float[np.ndarray, " W"]
+    levels: Int[np.ndarray, " C"]
+    constants: Constants
+    epsilon: float
+
+    def __post_init__(self) -> None:
+        self.levels = self.levels.astype(np.int32)
+        self.workers = None if len(self.probability) == 1 else len(self.probability)
+        self.shape = (len(self.levels), self.function[0].shape[-1])
 
     def __repr__(self) -> str:
         kind = type(self.function).__name__
@@ -205,13 +204,7 @@ class Chain(ExactProblem):
         """
         return np.asarray(self.function.height / self.function.width)
 
-    def estimate(
-        self,
-        params: Params,
-        keys: Key[Array, " B"],
-        workers: Int[Array, " B"],
-        weights: Float[Array, " B"],
-    ) -> Estimate:
+    def estimate(self, params: Params, keys: Keys, workers: Workers, weights: Weights) -> Estimate:
         """sum_b weights_b g(xi_b, params). Each slot is said to return J_i(params)."""
         x = params["x"]
         which = workers if self.workers else jnp.zeros_like(workers)

@@ -288,16 +288,7 @@ def _one_chain(
 ) -> Chain:
     """One zero-chain whose gradient is above `slope`, as long as delta allows.
 
-    Args:
-        shares: each worker's share of the odd and of the even terms.
-        probability: p of each worker.
-        slope: lower bound of the gradient while a coordinate is undiscovered.
-        delta: as for `chain`, like all that follow.
-        L_g: likewise.
-        L_h: likewise.
-        sigma: likewise.
-        epsilon: likewise.
-        threshold: likewise.
+    `shares` holds each worker's share of the odd and of the even terms.
     """
     b = _width(slope, L_g, L_h)
     length = _lengths(np.array([positive("delta", delta)]), np.array([slope * b]), epsilon)
