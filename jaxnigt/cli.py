@@ -96,17 +96,19 @@ def sweep(
 ) -> None:
     """Train, replay and draw what definitions ask for."""
     from jaxnigt.figures import draw
-    from jaxnigt.sweep import cost, screen
-    from jaxnigt.sweep.definition import read, template
+    from jaxnigt.sweep import cost, merge, screen
+    from jaxnigt.sweep.definition import modules, parse, template
     from jaxnigt.sweep.execute import STOPPED, Cluster, Options, execute
 
     if show_template:
         typer.echo(template())
         return
-    definitions = [read(file, size=size, changes=changes or ()) for file in files or ()]
-    if not definitions:
+    tables = [merge.read(file, size=size, changes=changes or ()) for file in files or ()]
+    if not tables:
         raise InputError("FILE: got none, at least one definition is needed.")
-    cost.use_all_cores(lapack=any(definition.module for definition in definitions))
+    # Before any module runs, as it may start JAX.
+    cost.use_all_cores(lapack=any(map(modules, tables)))
+    definitions = [parse(table, str(file)) for table, file in zip(tables, files or (), strict=True)]
     folders = _folders([definition.name for definition in definitions], out, size)
     console = _console()
     budget = None if memory is None else cost.parse(memory)
@@ -242,7 +244,7 @@ def facts() -> dict[str, str]:
         "platform": platform.platform(),
         "cores": str(os.cpu_count()),
         "memory budget": f"{cost.shown(cost.default_budget())} for a unit of a sweep",
-        "compilation cache": str(jax.config.jax_compilation_cache_dir),
+        "compilation cache": str(jax.config.read("jax_compilation_cache_dir")),
         "devices": ", ".join(f"{d.platform}:{d.id} ({d.device_kind})" for d in jax.devices()),
         "clock precision": str(clock.synchronous(equal(2), 1).end.dtype),
         "rollout precision": str(jnp.zeros(1).dtype),

@@ -226,7 +226,7 @@ def test_own_rule_with_own_communication(folder, kind, restart):
     wrong = np.array(counts)
     wrong[1, 2, np.flatnonzero(wrong[1, 2] >= 2)[0]] = 1
     broken = dataclasses.replace(rounds, counts=wrong.astype(np.int32), end=rounds.end)
-    with pytest.raises(jn.InvariantError, match="the rule holds at the stop|alike rounds"):
+    with pytest.raises(jn.InvariantError, match=r"the rule holds at the stop|alike rounds"):
         jn.clock.verify(broken, profile)
 
 

@@ -228,7 +228,7 @@ class RandomRounds:
     def _collect(self, pace: Pace, comm: Array, carry: Carry, key: Words, rule: Rule) -> State:
         """Take arrivals in order of (time, worker) until the rule has enough."""
         start, under_way, busy = carry
-        travels, additive = self.comm_model.travels, isinstance(rule, Additive)
+        travels, additive = self.comm_model.travels, rule if isinstance(rule, Additive) else None
         most = rule.most
         fresh = self._all_finish(
             pace, jnp.broadcast_to(start, comm.shape), key, jnp.zeros((), jnp.int32)
@@ -238,7 +238,7 @@ class RandomRounds:
             arrivals=queue(done + comm if travels else done),
             done=done if travels else jnp.zeros(0),
             counts=jnp.where(busy, -1, 0).astype(jnp.int32),
-            total=rule.score(jnp.zeros_like(comm)).sum(axis=0) if additive else jnp.zeros(0),
+            total=additive.score(jnp.zeros_like(comm)).sum(axis=0) if additive else jnp.zeros(0),
             last=jnp.zeros((), jnp.int64),
             time=jnp.full((), jnp.inf),
             over=jnp.array(False),
@@ -250,12 +250,12 @@ class RandomRounds:
             before = state.counts[i]
             after = before + going.astype(jnp.int32)
             counts = state.counts.at[i].set(after)
-            if additive:
+            if additive is not None:
                 # A stale gradient moves the count from -1 to 0, which adds no score.
                 pair = jnp.maximum(jnp.stack([before, after]), 0).astype(jnp.float64)
-                scores = rule.score(pair)
+                scores = additive.score(pair)
                 total = state.total + scores[1] - scores[0]
-                enough = rule.enough(total)
+                enough = additive.enough(total)
             else:
                 total = state.total
                 enough = over(rule, jnp.maximum(counts, 0).astype(jnp.float64))

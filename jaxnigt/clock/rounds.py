@@ -92,8 +92,8 @@ def collect(
         >>> collect(power_law(4, 0.5), Rennala(3), 2).end
         array([1.73205081, 3.46410162])
     """
-    rule = make("rule", rule)
-    return run(rule, profile, sizes(rule, rounds, init_batch), key, comm_model, restart, counts)
+    chosen = make("rule", rule)
+    return run(chosen, profile, sizes(chosen, rounds, init_batch), key, comm_model, restart, counts)
 
 
 def synchronous(

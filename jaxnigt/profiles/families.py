@@ -176,7 +176,7 @@ def from_csv(path: str | Path) -> Profile:
     Example:
         >>> import tempfile
         >>> with tempfile.NamedTemporaryFile("w", suffix=".csv") as file:
-        ...     _ = file.write("compute,comm\n1,0\ninf,0\n")
+        ...     print("compute,comm", "1,0", "inf,0", sep=chr(10), file=file)
         ...     file.flush()
         ...     from_csv(file.name).compute
         array([ 1., inf])

@@ -90,12 +90,17 @@ def method(table: Plain, workers: int) -> Method:
     all_workers = entry.facts.get("workers")
     if all_workers and rest.setdefault(all_workers, workers) != workers:
         raise InputError(
-            f"{all_workers}: got {rest[all_workers]!r}, {entry.name} takes one gradient from each of the "
-            f"workers = {workers}."
+            f"{all_workers}: got {rest[all_workers]!r}, {entry.name} takes one gradient from each of "
+            f"the workers = {workers}."
         )
-    method = make("method", rest, **arrays)
+    others: dict[str, Any] = dict(arrays)
+    method = make("method", rest, **others)
     if not isinstance(method.collection, Asynchronous):
-        method.collection.rule.check(workers)
+        try:
+            method.collection.rule.check(workers)
+        except InputError as error:
+            words = f"name: {entry.name} cannot have workers = {workers} ({error})"
+            raise InputError(words) from None
     return method
 
 
@@ -113,7 +118,8 @@ def profile(table: Plain, workers: int, dimension: int) -> Profile:
     given = {k: _powered(v, dimension) for k, v in table.items()}
     noise = given.pop("noise", None)
     counted = "n" in inspect.signature(lookup("profile", given["family"]).maker).parameters
-    found = make("profile", given, **({"n": workers} if counted else {}))
+    others: dict[str, Any] = {"n": workers} if counted else {}
+    found = make("profile", given, **others)
     if found.shape or found.n != workers:
         raise InputError(
             f"{table['family']}: it has {max(1, found.compute.size // found.n)} profile(s) of {found.n} "

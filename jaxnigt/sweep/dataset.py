@@ -91,7 +91,7 @@ def _panel(definition: Definition, panel: Panel, found: Mapping[str, xr.Dataset]
 
 def _profiles(definition: Definition, panel: Panel) -> xr.Dataset:
     axes, titles = ("profile", "worker"), profile_titles(definition)
-    parts = []
+    parts: list[xr.Dataset] = []
     for batch in panel.batches:
         if batch.grid:
             continue
@@ -104,7 +104,8 @@ def _profiles(definition: Definition, panel: Panel) -> xr.Dataset:
         }
         workers = np.arange(1, panel.workers + 1)
         parts.append(xr.Dataset(values, {"profile": list(batch.labels), "worker": workers}))
-    return xr.concat(parts, "profile").sel(profile=list(titles))
+    whole: Any = xr.concat(parts, "profile")
+    return whole.sel(profile=list(titles))
 
 
 def _method(
@@ -167,7 +168,7 @@ def joined(parts: Sequence[xr.Dataset], whole: Mapping[str, Sequence[Any]]) -> x
         whole: all labels of the dimensions that are parted.
     """
     first = parts[0]
-    dataset = xr.merge(parts, join="outer", compat="no_conflicts", combine_attrs="drop")
+    dataset: xr.Dataset = xr.merge(parts, join="outer", compat="no_conflicts", combine_attrs="drop")
     dataset = dataset.reindex({name: list(labels) for name, labels in whole.items()})
     for name, variable in first.data_vars.items():
         if variable.dtype.kind in "iu":

@@ -132,7 +132,7 @@ def model() -> type[Definition]:
 
 @functools.lru_cache(maxsize=8)
 def _model(_: tuple[Entry, ...]) -> type[Definition]:
-    method = union(
+    method: Any = union(
         "method",
         many=True,
         extra={
@@ -142,7 +142,7 @@ def _model(_: tuple[Entry, ...]) -> type[Definition]:
         },
     )
     noise = union("noise")
-    profile = union(
+    profile: Any = union(
         "profile",
         many=True,
         number=Number | DimensionPower,
@@ -154,24 +154,22 @@ def _model(_: tuple[Entry, ...]) -> type[Definition]:
         },
     )
     # Whether each worker has a problem of its own is for the definition to say, their number is known.
-    problem = union(
+    problem: Any = union(
         "problem",
         many=True,
         default="policy_gradient",
         leave=("workers",),
         extra={"own": (StrictBool, None, True)},
     )
-    network = union("communication")
-    needed = Field(min_length=1)
-    return pydantic.create_model(
-        "Definition",
-        __base__=Definition,
-        comm_model=(Many[network], pydantic.Field(default=("allreduce",), validate_default=True)),
-        arrival_model=(network | None, None),
-        problem=(problem, pydantic.Field(default={"kind": "policy_gradient"}, validate_default=True)),
-        methods=(Annotated[tuple[method, ...], needed], ...),
-        profiles=(Annotated[tuple[profile, ...], needed], ...),
-    )
+    network: Any = union("communication")
+    filled: Any = {
+        "comm_model": (Many[network], Field(default=("allreduce",), validate_default=True)),
+        "arrival_model": (network | None, None),
+        "problem": (problem, Field(default={"kind": "policy_gradient"}, validate_default=True)),
+        "methods": (Annotated[tuple[method, ...], Field(min_length=1)], ...),
+        "profiles": (Annotated[tuple[profile, ...], Field(min_length=1)], ...),
+    }
+    return pydantic.create_model("Definition", __base__=Definition, **filled)
 
 
 def read(path: str | Path, *, size: str | None = None, changes: Sequence[str] = ()) -> Definition:
@@ -185,22 +183,28 @@ def read(path: str | Path, *, size: str | None = None, changes: Sequence[str] = 
 
 def parse(data: dict[str, Any], source: str = "definition") -> Definition:
     """Check a definition that is already a dictionary; raises as `read` does."""
-    data = dict(data)
+    data, found = dict(data), modules(data)
     problem = data.get("problem")
     if isinstance(problem, dict) and "module" in problem:
         data["problem"] = {key: value for key, value in problem.items() if key != "module"}
-        data.setdefault("module", problem["module"])
         sys.stderr.write(
             f"{source}: module now stands at the top, below [problem] it is read as well.\n"
         )
-    modules = data.get("module", ())
-    data["module"] = [modules] if isinstance(modules, str) else modules
-    for module in data["module"]:
+    data["module"] = found
+    for module in found:
         run_module(module)
     try:
         return model().model_validate(data)
     except pydantic.ValidationError as error:
         raise InputError(f"{source}: {_sentence(error)}.") from None
+
+
+def modules(data: dict[str, Any]) -> list[str]:
+    """The files that a definition asks to be run, at its top or, as it was once, below `[problem]`."""
+    problem = data.get("problem")
+    below = problem.get("module", []) if isinstance(problem, dict) else []
+    found = data.get("module", below)
+    return [found] if isinstance(found, str) else list(found)
 
 
 def _sentence(error: pydantic.ValidationError) -> str:
@@ -211,11 +215,15 @@ def _sentence(error: pydantic.ValidationError) -> str:
     names |= {"float", "int", "str", "bool"}
     keys = [k for k in first["loc"] if isinstance(k, int) or (k.isidentifier() and k not in names)]
     keys = [k for k in keys if isinstance(k, int) or k.islower()]
-    if len(keys) > 2 and isinstance(keys[-1], int):
-        keys = keys[:-1]  # which entry of a list it is, the value says as well
-    context = first.get("ctx", {})
+    context, given = first.get("ctx", {}), first["input"]
     if first["type"].startswith("union_tag"):
-        keys.append(context["discriminator"].strip("'"))
+        key = context["discriminator"].strip("'")
+        # A plain word stands for a table with a name and nothing else.
+        keys += [] if isinstance(given, dict) and set(given) == {key} else [key]
+    if len(keys) > 1 and isinstance(keys[-1], int) and keys[0] not in ("methods", "profiles"):
+        keys = keys[:-1]  # which entry of a list it is, the value says as well
+    elif len(keys) > 3 and isinstance(keys[-1], int):
+        keys = keys[:-1]
     where = ".".join(str(k) for k in keys)
     message = first["msg"].removeprefix("Value error, ")
     if first["type"] in ("missing", "union_tag_not_found"):
@@ -278,7 +286,7 @@ def variants(table: pydantic.BaseModel, keep: Sequence[str] = ()) -> list[Varian
         for key in type(table).model_fields
         if (value := getattr(table, key)) is not None and key not in ("label", "title")
     }
-    axes = [key for key in given if key in type(table).swept and key not in keep]
+    axes = [key for key in given if key in getattr(type(table), "swept", ()) and key not in keep]
     varying = [key for key in axes if len(given[key]) > 1]
     # Six digits tell most numbers apart; where they do not, all of them are written out.
     short = all(len({_word(x) for x in given[key]}) == len(given[key]) for key in varying)
@@ -320,7 +328,7 @@ def leaves(table: Plain) -> dict[str, list[float]]:
 
 
 def template() -> str:
-    """A definition with every key that there is, those with a default as comments, from the same models."""
+    """A definition with every key that there is; keys that have a default are comments."""
     found = model()
     lines = ["# Every key of a definition. Keys after # have a default."]
     lines += _keys(found, leave=("problem", "training", "methods", "profiles", "grid", "analysis"))

@@ -59,7 +59,8 @@ class Options:
         executor: "local" or "ray".
         cluster: for Ray.
         tensorboard: write scalars for TensorBoard.
-        draw: draws the figure of a data set into a folder, such as `jaxnigt.figures.draw`; None for no figure.
+        draw: draws the figure of a data set into a folder, such as `jaxnigt.figures.draw`; None for no
+            figure.
     """
 
     fresh: bool = False

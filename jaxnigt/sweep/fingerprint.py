@@ -66,7 +66,7 @@ def _makers(table: Any) -> list[Any]:
         return [maker for part in table for maker in _makers(part)]
     if not isinstance(table, dict):
         return []
-    found = [
+    found: list[Any] = [
         entry.maker for kind, key in KEYS.items() if (entry := find(kind, table.get(key))) is not None
     ]
     if "environment" in table:

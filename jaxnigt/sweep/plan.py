@@ -175,7 +175,8 @@ def panels(definition: Definition, budget: int | None = None) -> list[Panel]:
         labels = [label for label, _ in _methods(definition, workers)]
         if definition.analysis.baseline not in (None, *labels):
             raise InputError(
-                f"analysis.baseline: got {definition.analysis.baseline!r}, allowed are {', '.join(labels)}."
+                f"analysis.baseline: got {definition.analysis.baseline!r}, "
+                f"allowed are {', '.join(labels)}."
             )
         batches(definition, workers, dimension=1)
     return [

@@ -1,4 +1,4 @@
-"""What people see of a sweep: the plan, progress while it runs, where it stands, and the tables at its end."""
+"""What people see of a sweep: its plan, its progress, where it stands, and the tables at its end."""
 
 from __future__ import annotations
 

@@ -104,7 +104,7 @@ def compute(
         eval_every=unit.training["eval_every"],
         eval_batch=unit.training["eval_batch"],
         profile=batch.profile if batch else None,
-        comm_model=unit.clock_model and make("communication", unit.clock_model),
+        comm_model=make("communication", unit.clock_model) if unit.clock_model else None,
         progress=progress,
         keep_diverged=True,
         snapshots=kept or None,

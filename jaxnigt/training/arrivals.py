@@ -174,9 +174,9 @@ class ArrivalProgram(Program):
         # As many wavefronts as there can be, so that one program serves all; those left cost nothing.
         update = table(chunk, self.task.eval_every, self.lanes)
         profile = np.arange(len(update))[:, None, None]
-        tables = (update, self.worker[profile, update], self.version[profile, update])
+        worker, version = self.worker[profile, update], self.version[profile, update]
         starts = jnp.asarray(self._starts(update)) if self.refuses else None
-        lanes = Lanes(*map(jnp.asarray, tables), starts)
+        lanes = Lanes(jnp.asarray(update), jnp.asarray(worker), jnp.asarray(version), starts)
         arguments = (self.leaves, state, keys, lanes)
         state, record = self.stopwatch.run(advance, self.problem, self.rule, self.split, *arguments)
 

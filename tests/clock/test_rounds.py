@@ -170,7 +170,7 @@ def test_the_batch_may_differ_from_round_to_round():
         (lambda p: jn.clock.synchronous(p, 3, per_worker=[1, 2]), "per_worker: one whole number"),
         (lambda p: jn.clock.m_synchronous(p, 4, 3), "m: got 4, 1 to n = 3 workers"),
         (lambda p: jn.clock.asynchronous(p, 0), "updates: got 0"),
-        (lambda p: jn.clock.asynchronous(p, 3, comm_model="server"), "allowed are parallel, serial"),
+        (lambda p: jn.clock.asynchronous(p, 3, comm_model="server"), "allowed are serial, parallel"),
         (lambda p: jn.clock.rennala(p.replace(noise="exponential"), 2, 3), "key: random times need"),
         (lambda p: jn.clock.rennala(p, 2, 3, restart="finish", comm_model="gather"), "for restart ="),
     ],

@@ -13,7 +13,7 @@ def dataset(objective, returns=None):
         "objective": ((*runs, "evaluation"), objective),
         "batch_undiscounted": ((*runs, "round"), returns),
     }
-    return xr.Dataset(variables)
+    return xr.Dataset(variables, attrs={"hyperparameters": ["stepsize", "momentum"]})
 
 
 def test_the_best_leaf_is_the_highest_at_the_end_over_all_seeds():

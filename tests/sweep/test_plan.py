@@ -159,8 +159,14 @@ def test_every_profile_family_and_noise_can_be_named():
             {"family": "equal", "noise": "gauss"},
             "profiles.0.noise: got 'gauss', allowed are exponential",
         ),
-        ({"family": "equal", "noise": {"name": "pareto"}}, "profiles.0.noise.pareto: .*alpha"),
-        ({"family": "linear", "compute": 1.0}, "profiles.0.compute: family 'linear' allows comm, noise"),
+        (
+            {"family": "equal", "noise": {"name": "pareto"}},
+            "profiles.0.noise.alpha: this key is missing",
+        ),
+        (
+            {"family": "linear", "compute": 1.0},
+            "profiles.0: unknown key 'compute', allowed are label, family, comm",
+        ),
     ],
 )
 def test_bad_profiles(table, words):
@@ -171,11 +177,20 @@ def test_bad_profiles(table, words):
 @pytest.mark.parametrize(
     ("table", "words"),
     [
-        ({"name": "afedpg", "batch": 4}, "methods.0.batch: afedpg has none, allowed are lookahead"),
-        ({"name": "rennala_pg", "momentum": 0.5}, "methods.0.momentum: rennala_pg has none"),
+        (
+            {"name": "afedpg", "batch": 4},
+            "methods.0: unknown key 'batch', allowed are iterations, name, stepsize",
+        ),
+        (
+            {"name": "rennala_pg", "momentum": 0.5},
+            "methods.0: unknown key 'momentum', allowed are iterations, name, batch",
+        ),
         ({"name": "synchronous_nigt", "batch": 5}, "methods.0.batch: got 5, synchronous_nigt takes one"),
-        ({"name": "m_synchronous_nigt", "batch": 5}, "methods.0.batch: got 5, at most the workers = 4"),
-        ({"name": "n_pg_igt"}, "methods.0.name: n_pg_igt has one worker, workers = 4"),
+        (
+            {"name": "m_synchronous_nigt", "batch": 5},
+            "methods.0.name: m_synchronous_nigt cannot have workers = 4",
+        ),
+        ({"name": "n_pg_igt"}, "methods.0.name: n_pg_igt cannot have workers = 4"),
     ],
 )
 def test_bad_methods(table, words):
@@ -186,14 +201,14 @@ def test_bad_methods(table, words):
 @pytest.mark.parametrize(
     ("problem", "words"),
     [
-        ({"kind": "tabular", "backend": "mjx"}, "problem.backend: kind 'tabular' allows states"),
+        ({"kind": "tabular", "backend": "mjx"}, "problem: unknown key 'backend', allowed are kind"),
         (
             {"environment": "hopper", "heterogeneity": 0.5},
-            "problem.heterogeneity: an environment allows a",
+            "problem.heterogeneity: got 0.5, input should be a valid dict",
         ),
         (
             {"heterogeneity": {"kind": "flipped", "gravity": 1.0}},
-            "problem.heterogeneity.gravity: kind 'flipped' allows signs, indicator",
+            "problem.heterogeneity: unknown key 'gravity', allowed are kind, signs, indicator",
         ),
         (
             {"environment": "line", "heterogeneity": {"kind": "flipped", "signs": [1, -1]}},

@@ -1,4 +1,4 @@
-"""Run as `python -m tests.training.spread`: rounds and trainings on several devices against one, printed as JSON.
+"""Run as `python -m tests.training.spread`: several devices against one, printed as JSON.
 
 With arguments ADDRESS PROCESSES INDEX it is one process of many under `jax.distributed`.
 """

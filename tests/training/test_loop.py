@@ -111,7 +111,11 @@ def test_training_follows_algorithm_1_step_by_step(problem):
 @pytest.mark.loose
 def test_any_optax_optimiser_is_an_update_rule(problem):
     adam = jn.Method(
-        "adam", jn.methods.Collection(jn.clock.Rennala(16)), optax.adam, 16, hyperparameters={"learning_rate": [0.01, 0.03]}
+        "adam",
+        jn.methods.Collection(jn.clock.Rennala(16)),
+        optax.adam,
+        16,
+        hyperparameters={"learning_rate": [0.01, 0.03]},
     )
     trace = run(problem, adam)
     assert (trace.objective[..., -1] > trace.objective[..., 0]).all()
@@ -133,7 +137,13 @@ def test_a_number_that_is_not_finite_stops_training_and_says_where(problem):
 )
 def test_update_rules_that_cannot_be_used(update, hyperparameters, words):
     with pytest.raises(jn.InputError, match=words):
-        jn.Method("mine", jn.methods.Collection(jn.clock.Rennala(4)), update, 4, hyperparameters=hyperparameters)
+        jn.Method(
+            "mine",
+            jn.methods.Collection(jn.clock.Rennala(4)),
+            update,
+            4,
+            hyperparameters=hyperparameters,
+        )
 
 
 def test_traces_and_problems_print_in_a_line(problem):
@@ -162,7 +172,12 @@ def test_progress_in_words(problem, capsys):
 
 
 def test_the_first_round_is_like_the_others_by_default():
-    adam = jn.Method("adam", jn.methods.Collection(jn.clock.Rennala(7)), optax.adam, hyperparameters={"learning_rate": 0.1})
+    adam = jn.Method(
+        "adam",
+        jn.methods.Collection(jn.clock.Rennala(7)),
+        optax.adam,
+        hyperparameters={"learning_rate": 0.1},
+    )
     assert adam.init_batch == 7
 
 
