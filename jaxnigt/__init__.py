@@ -68,7 +68,7 @@ _HOME = {
 }
 """Every public name, and the module that it comes from; "" where the name is a module itself."""
 
-__all__ = [*_HOME]  # noqa: PLE0604
+__all__ = [*_HOME]
 
 
 def __getattr__(name: str) -> Any:

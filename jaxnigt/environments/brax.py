@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args, runtime_checkable
 
 from jaxnigt.checks import choice
-from jaxnigt.registry import entries, find
+from jaxnigt.registry import declare, entries, find
 
 if TYPE_CHECKING:
     from brax.envs import Env
@@ -46,6 +46,10 @@ class Environment(Protocol):
     def step(self, state: Any, action: Any, /) -> Any:
         """The state after an action f32[a]."""
         ...
+
+
+_VERBS = ("reset", "step", "action_size")
+declare("environment", lambda found: all(hasattr(found, name) for name in _VERBS))
 
 
 @contextlib.contextmanager

@@ -13,6 +13,7 @@ from jaxtyping import Array, Float, Int
 
 from jaxnigt.checks import InputError, whole
 from jaxnigt.environments.brax import Environment
+from jaxnigt.registry import declare, register
 
 
 class Heterogeneity:
@@ -40,6 +41,10 @@ class Heterogeneity:
         return observation
 
 
+declare("heterogeneity", Heterogeneity)
+
+
+@register("flipped")
 @dataclasses.dataclass(frozen=True)
 class Flipped(Heterogeneity):
     """The heterogeneous task of arXiv 2509.24305: worker 1 sees (s, 0) and worker 2 sees (-s, 1).
@@ -86,6 +91,7 @@ class Flipped(Heterogeneity):
 flipped = Flipped
 
 
+@register("physical")
 class Physical(Heterogeneity):
     """Workers whose Brax environments differ in their physics or in what they pay.
 
@@ -189,6 +195,9 @@ class Physical(Heterogeneity):
                 raise InputError(f"attributes: {type(env).__name__} has no attribute {name!r}.")
             setattr(changed, name, jnp.asarray(values)[worker])
         return changed
+
+
+register("drawn", "heterogeneity")(Physical.drawn)
 
 
 def _scaled(system: Any, backend: str, factor: dict[str, Array]) -> Any:

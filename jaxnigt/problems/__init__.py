@@ -14,31 +14,12 @@ from jaxnigt.problems.linear_quadratic import LinearQuadratic, linear_quadratic
 from jaxnigt.problems.local_constants import LocalConstants, local_constants
 from jaxnigt.problems.policy_gradient import (
     FixedNormalisation,
-    Normalisation,
     PolicyGradient,
     RunningNormalisation,
     policy_gradient,
 )
 from jaxnigt.problems.stochastic import stochastic
 from jaxnigt.problems.tabular import MDP, Tabular, garnet, gridworld, tabular
-from jaxnigt.registry import declare, register
-
-declare("problem", Problem)
-declare("normalisation", Normalisation)
-for _maker in (
-    tabular,
-    linear_quadratic,
-    chain,
-    chain_blocks,
-    chain_deterministic,
-    chain_group,
-    chain_split,
-):
-    register(_maker.__name__, "problem")(_maker)
-register("policy_gradient", "problem", keys={"env": "environment"})(policy_gradient)
-register("fixed", "normalisation")(FixedNormalisation)
-register("running", "normalisation")(RunningNormalisation)
-register("none", "normalisation")(lambda: None)
 
 __all__ = [
     "MDP",

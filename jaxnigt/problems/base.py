@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
 from jaxnigt.checks import InputError
+from jaxnigt.registry import declare
 
 Params = Any
 """A pytree of float arrays."""
@@ -119,6 +120,9 @@ class Problem(abc.ABC):
     def trajectory_bytes(self) -> int:
         """Bytes that one sample and its part of the gradient take. A sweep plans its memory with it."""
         return 4096 + 8 * self.dimension()
+
+
+declare("problem", Problem)
 
 
 def for_each_worker(keys: Key[Array, "R B"], count: int) -> tuple[Key[Array, "R C"], Int[Array, "R C"]]:

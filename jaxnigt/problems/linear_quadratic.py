@@ -13,6 +13,7 @@ from jaxtyping import Array, Float, Int, Key
 from jaxnigt.checks import InputError, discount_factor, in_range, positive, whole
 from jaxnigt.problems.base import Params
 from jaxnigt.problems.exact import EpisodicProblem, Sample
+from jaxnigt.registry import register
 
 Matrix = Float[np.ndarray, "rows columns"] | Sequence[Sequence[float]]
 
@@ -91,6 +92,7 @@ class LinearQuadratic(EpisodicProblem):
         return -0.5 * (((actions - mean) / self.std) ** 2).sum(axis=-1)
 
 
+@register("linear_quadratic")
 def linear_quadratic(
     *,
     dynamics: Matrix = ((0.9, 0.2), (0.0, 0.9)),

@@ -28,6 +28,7 @@ from jaxnigt.problems.base import (
 )
 from jaxnigt.problems.rollout import Simulator, Trajectory
 from jaxnigt.problems.score import CHUNK, discounts, gradient_of_steps, reward_to_go
+from jaxnigt.registry import declare, register
 
 Discounting = Literal["episode", "step"]
 
@@ -63,6 +64,11 @@ class Normalisation(abc.ABC):
         return params
 
 
+declare("normalisation", Normalisation)
+register("none", "normalisation")(lambda: None)
+
+
+@register("fixed")
 @dataclasses.dataclass(frozen=True)
 class FixedNormalisation(Normalisation):
     """(x - mean) / std with given numbers.
@@ -84,6 +90,7 @@ class FixedNormalisation(Normalisation):
         return _normalised(observation, jnp.asarray(self.mean), jnp.asarray(self.std))
 
 
+@register("running")
 @dataclasses.dataclass(frozen=True)
 class RunningNormalisation(Normalisation):
     """(x - mean) / std with the moments of all observations of earlier rounds.
@@ -310,6 +317,7 @@ def _one_run(function: Callable[..., Any], *arguments: Any) -> Any:
     return jax.tree.map(lambda x: x[0], found)
 
 
+@register("policy_gradient", keys={"env": "environment"})
 def policy_gradient(
     env: str | Environment = "reacher",
     *,

@@ -14,6 +14,7 @@ from jaxnigt.checks import InputError, discount_factor, whole
 from jaxnigt.constants import Constants, softmax_policy
 from jaxnigt.problems.base import Params
 from jaxnigt.problems.exact import EpisodicProblem, Sample
+from jaxnigt.registry import register
 
 
 class MDP(NamedTuple):
@@ -121,6 +122,7 @@ class Tabular(EpisodicProblem):
         return flow, jnp.einsum("wsa,sa->ws", reward, policy), start
 
 
+@register("tabular")
 def tabular(
     mdp: MDP | None = None,
     *,

@@ -147,11 +147,25 @@ def _model(
             swept.add(key)
             kind = Many[found]
         needed = parameter.default is parameter.empty
-        fields[key] = (kind, ...) if needed else (kind | None, None)
+        # The maker's own default stands in the description, for people; a key that is left out is not
+        # passed.
+        default = Field(default=None, description=written(parameter.default))
+        fields[key] = (kind, ...) if needed else (kind | None, default)
     fields |= {key: (kind | None, None) for key, (kind, default) in more.items() if default is None}
     made = pydantic.create_model(entry.name, __base__=Table, **fields)
     made.swept, made.__doc__ = frozenset(swept), inspect.getdoc(entry.maker)
     return made
+
+
+def written(value: Any) -> str:
+    """A value as TOML writes it, "" where TOML has nothing for it."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(written, value))}]"
+    if isinstance(value, str):
+        return f'"{value}"'
+    return repr(value) if isinstance(value, int | float) else ""
 
 
 def hyperparameters(entry: Entry) -> dict[str, Any]:

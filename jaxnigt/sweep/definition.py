@@ -27,6 +27,7 @@ from jaxnigt.checks import InputError
 from jaxnigt.environments.brax import quiet
 from jaxnigt.registry import Many, Number, Table, entries, hyperparameters, lookup, union
 from jaxnigt.registry.names import KEYS, Entry, known
+from jaxnigt.registry.tables import written
 from jaxnigt.sweep import merge
 
 Plain = dict[str, Any]
@@ -328,36 +329,37 @@ def leaves(table: Plain) -> dict[str, list[float]]:
 
 
 def template() -> str:
-    """A definition with every key that there is; keys that have a default are comments."""
+    """Every key of a definition as TOML, from the models that check it.
+
+    A key after # has the default that stands there, or is left out. Of the tables that say what is
+    trained on what, there is one for each registered name; a definition has one problem, and as many
+    methods and profiles as it likes.
+    """
     found = model()
-    lines = ["# Every key of a definition. Keys after # have a default."]
-    lines += _keys(found, leave=("problem", "training", "methods", "profiles", "grid", "analysis"))
-    parts = {"training": TrainingTable, "grid": GridTable, "analysis": AnalysisTable}
-    for name, table in parts.items():
+    lines = _keys(found, leave=("problem", "training", "methods", "profiles", "grid", "analysis"))
+    for name, table in (("training", TrainingTable), ("grid", GridTable), ("analysis", AnalysisTable)):
         lines += ["", f"[{name}]", *_keys(table)]
     for name, kind in (("problem", "problem"), ("methods", "method"), ("profiles", "profile")):
-        inner = found.model_fields[name].annotation
-        for table in _tables(inner):
-            heading = f"[{name}]" if name == "problem" else f"[[{name}]]"
+        heading = f"[{name}]" if name == "problem" else f"[[{name}]]"
+        for table in _tables(found.model_fields[name].annotation):
             about = (table.__doc__ or "").partition("\n")[0]
-            lines += ["", f"{heading} # {about}", *_keys(table, first=KEYS[kind])]
+            named = f'{KEYS[kind]} = "{table.__name__}"'
+            lines += ["", f"{heading} # {about}", named, *_keys(table, leave=(KEYS[kind],))]
     return "\n".join(lines)
 
 
 def _tables(annotation: Any) -> list[type[Table]]:
-    """The tables that a type allows, the ones of its own level."""
+    """The tables that a type allows, those of its own level."""
     if isinstance(annotation, type) and issubclass(annotation, Table):
         return [annotation]
     return [table for part in typing.get_args(annotation) for table in _tables(part)]
 
 
-def _keys(table: type[pydantic.BaseModel], leave: Sequence[str] = (), first: str = "") -> list[str]:
+def _keys(table: type[pydantic.BaseModel], leave: Sequence[str] = ()) -> list[str]:
     """A line for each key of a table."""
     lines = []
-    for name, field in sorted(table.model_fields.items(), key=lambda item: item[0] != first):
-        if name in leave:
-            continue
-        default = "" if field.is_required() else f" (default {field.default!r})"
-        value = f'"{table.__name__}"' if name == first else "..."
-        lines.append(f"{'' if field.is_required() or name == first else '# '}{name} = {value}{default}")
+    for name, field in table.model_fields.items():
+        default = field.description if field.description is not None else written(field.default)
+        mark = "" if field.is_required() else "# "
+        lines += [] if name in leave else [f"{mark}{name} = {default}"]
     return lines

@@ -26,8 +26,10 @@ from jaxnigt.constants import (
     Constants,
 )
 from jaxnigt.problems.chains.chain import Chain, QuadraticChain, ZeroChain
+from jaxnigt.registry import register
 
 
+@register("chain")
 def chain(
     *,
     delta: float = 120.0,
@@ -71,6 +73,7 @@ def chain(
     return _one_chain(np.ones((1, 2)), probability, slope, delta, L_g, L_h, sigma, epsilon, threshold)
 
 
+@register("chain_group")
 def chain_group(
     *,
     workers: int = 4,
@@ -120,6 +123,7 @@ def chain_group(
     return _one_chain(shares, probability, slope, delta, L_g, L_h, sigma, epsilon, threshold)
 
 
+@register("chain_split")
 def chain_split(
     *,
     workers: int = 2,
@@ -165,6 +169,7 @@ def chain_split(
     )
 
 
+@register("chain_blocks")
 def chain_blocks(
     *,
     slowness: Float[np.ndarray, " n"] | Sequence[float] = (1.0, 2.0, 4.0, 8.0),
@@ -228,6 +233,7 @@ def chain_blocks(
     return Chain(function, p, length, constants, epsilon)
 
 
+@register("chain_deterministic")
 def chain_deterministic(
     *, delta: float = 15.0, L_g: float = 184.0, L_h: float = 31.41, epsilon: float = 0.0444
 ) -> Chain:
