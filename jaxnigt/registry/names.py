@@ -107,7 +107,7 @@ def register(
         if found is None:
             raise InputError(f"kind: that of {name!r} cannot be told, allowed are {', '.join(KEYS)}.")
         taken = _ENTRIES[found].get(name)
-        if taken is not None and _place(taken.maker) != _place(maker):
+        if taken is not None and not _same(taken.maker, maker):
             raise InputError(f"name: {name!r} is taken by another {found}, other names are allowed.")
         _ENTRIES[found][name] = Entry(name, found, maker, dict(keys or {}), dict(facts))
         return maker
@@ -120,9 +120,14 @@ def _returned(maker: Callable[..., Any]) -> Any:
     return hints(maker).get("return")
 
 
-def _place(maker: Callable[..., Any]) -> tuple[str, str]:
-    """Where code stands. A file that runs again registers its names again."""
-    return maker.__module__, maker.__qualname__
+def _same(one: Callable[..., Any], other: Callable[..., Any]) -> bool:
+    """Whether two makers are one: a file that runs again, or a copy of it, registers its names again."""
+    if (one.__module__, one.__qualname__) == (other.__module__, other.__qualname__):
+        return True
+    try:
+        return inspect.getsource(one) == inspect.getsource(other)
+    except (OSError, TypeError):  # no source to be had
+        return False
 
 
 def entries(kind: str) -> dict[str, Entry]:
