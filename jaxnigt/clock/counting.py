@@ -52,7 +52,7 @@ def select(table: Timetable, skip: Counts, rule: Rule) -> Selection:
     def reached(position: Counts) -> Bool[Array, ""]:
         return over(rule, jnp.maximum(position - skip, 0.0))
 
-    low = rule.low(table, skip)
+    low = rule.hint_low(table, skip)
     position = table.arrived(jnp.where(jnp.isfinite(low), low, 0.0))
     # Where rounding made the time too late, everything is taken from the start.
     position = jnp.where(reached(position), 0.0, position)
@@ -197,7 +197,7 @@ class Cancel:
         live = jnp.isfinite(pace.h)
         lead = comm if self.comm_model.travels else jnp.zeros_like(comm)
         table = timetable(pace, jnp.broadcast_to(start, comm.shape), lead)
-        quota = rule.quota(len(comm))
+        quota = rule.hint_quota(len(comm))
         if quota is None:
             found = select(table, jnp.zeros_like(comm), rule)
             time, counts = found.time, useful(rule, found.counts)

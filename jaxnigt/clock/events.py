@@ -179,7 +179,7 @@ class RandomRounds:
 
         def one_round(carry: Carry, round_: tuple[Array, Array]) -> tuple[Carry, Round]:
             key_k, rule = fold(words(key), round_[0]), self.rule.sized(round_[1])
-            quota = rule.quota(len(comm))
+            quota = rule.hint_quota(len(comm))
             if quota is not None:
                 done = self._shares(pace, comm, carry[0], key_k, *quota)
                 return (done.end, carry[1], carry[2]), done
@@ -229,7 +229,7 @@ class RandomRounds:
         """Take arrivals in order of (time, worker) until the rule has enough."""
         start, under_way, busy = carry
         travels, additive = self.comm_model.travels, rule if isinstance(rule, Additive) else None
-        most = rule.most
+        most = rule.hint_share
         fresh = self._all_finish(
             pace, jnp.broadcast_to(start, comm.shape), key, jnp.zeros((), jnp.int32)
         )
@@ -284,6 +284,6 @@ class RandomRounds:
             gone = ~jnp.isfinite(state.arrivals.times(len(comm)))
             best = jnp.where(gone, jnp.maximum(state.counts, 0).astype(jnp.float64), _MANY)
             state = state._replace(over=state.over | ~over(rule, best))
-            return jax.lax.fori_loop(0, rule.events(self.largest), event, state)
+            return jax.lax.fori_loop(0, rule.hint_events(self.largest), event, state)
 
         return jax.lax.while_loop(lambda state: ~state.over, events, state)

@@ -277,7 +277,7 @@ def run(
     finishes = restart == "finish"
     if finishes and network.travels:
         raise InputError(f'comm_model: "{network}" is defined for restart = "cancel" only.')
-    if finishes and rule.most is not None:
+    if finishes and rule.hint_share is not None:
         raise InputError('restart: "finish" is for rules without a share for each worker.')
     alike = profile.fixed and not finishes
     # Under fixed times all rounds of one batch are alike, so one of each is enough.

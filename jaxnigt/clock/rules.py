@@ -9,7 +9,7 @@ results, to train and to sweep:
     ...     def done(self, counts):
     ...         return (counts >= 2).sum(axis=-1) >= self.q
 
-The other methods of `Rule` are hints. They make the four rules of this file fast, and change no result.
+The methods of `Rule` that begin with hint_ make the four rules of this file fast, and change no result.
 """
 
 from __future__ import annotations
@@ -74,10 +74,11 @@ class Rule(abc.ABC):
     def check(self, n: int) -> None:  # noqa: B027  (most rules can be satisfied by any number)
         """Raise InputError where a profile of n workers cannot satisfy the rule."""
 
-    # What follows changes how fast results come, and what of them is known beforehand.
+    # Hints: they change how fast results come and what of them is known beforehand, and no result. Their names
+    # begin with hint_, so that a field of your own does not become one by accident.
 
     @property
-    def most(self) -> Any:
+    def hint_share(self) -> Any:
         """How many gradients one worker delivers in a round before it waits; None for no limit."""
         return None
 
@@ -85,7 +86,7 @@ class Rule(abc.ABC):
         """The rule with another batch, which may be a traced number; itself where it has none."""
         return self
 
-    def slots(self, size: int, heterogeneous: bool) -> Int[np.ndarray, " B"] | None:
+    def hint_slots(self, size: int, heterogeneous: bool) -> Int[np.ndarray, " B"] | None:
         """The workers of a round's gradients where the clock cannot change them, else None.
 
         Args:
@@ -95,15 +96,15 @@ class Rule(abc.ABC):
         """
         return None
 
-    def quota(self, n: int) -> tuple[Any, Any] | None:
+    def hint_quota(self, n: int) -> tuple[Any, Any] | None:
         """(m, each) where m workers end the round by delivering `each`, their share; else None."""
         return None
 
-    def events(self, largest: int) -> int:
+    def hint_events(self, largest: int) -> int:
         """Arrivals to take between two looks at whether a round under random times is over."""
         return 16
 
-    def low(self, table: Timetable, skip: Counts) -> Float64[Array, ""]:
+    def hint_low(self, table: Timetable, skip: Counts) -> Float64[Array, ""]:
         """A time before the deciding arrival, and close to it.
 
         By bisection on whether the rule holds, after the first time at which it does has been bracketed
@@ -145,7 +146,7 @@ def bisected(enough: Any, low: Float64[Array, ""], high: Float64[Array, ""]) -> 
 
 def useful(rule: Rule, counts: Counts) -> Counts:
     """Counts without what workers deliver beyond their share."""
-    return counts if rule.most is None else jnp.minimum(counts, rule.most)
+    return counts if rule.hint_share is None else jnp.minimum(counts, rule.hint_share)
 
 
 def over(rule: Rule, counts: Float64[Array, "*any n"]) -> Bool[Array, "*any"]:
@@ -197,11 +198,11 @@ class Rennala(Additive):
         """The rule with another M."""
         return resized(self, batch=size)
 
-    def slots(self, size: int, heterogeneous: bool) -> Int[np.ndarray, " B"] | None:
+    def hint_slots(self, size: int, heterogeneous: bool) -> Int[np.ndarray, " B"] | None:
         """M gradients, all said to be worker 0's where workers share one problem."""
         return None if heterogeneous else np.zeros(size, np.int32)
 
-    def events(self, largest: int) -> int:
+    def hint_events(self, largest: int) -> int:
         """A round takes M arrivals at least."""
         return largest
 
@@ -213,7 +214,7 @@ class Rennala(Additive):
         """M of them."""
         return total[..., 0] >= jnp.asarray(self.batch).astype(jnp.float64)
 
-    def low(self, table: Timetable, skip: Counts) -> Float64[Array, ""]:
+    def hint_low(self, table: Timetable, skip: Counts) -> Float64[Array, ""]:
         """Where the work done adds up to M, and from there on to where whole gradients nearly do."""
         m = jnp.asarray(self.batch).astype(jnp.float64)
         # Whole gradients tell the deciding arrival's own piece of time from the one before. Each piece
@@ -298,7 +299,7 @@ class Malenia(Additive):
         m = jnp.asarray(self.batch).astype(jnp.float64)
         return (none == 0) & (inverse * m <= n**2 * (1 + _SLACK))
 
-    def low(self, table: Timetable, skip: Counts) -> Float64[Array, ""]:
+    def hint_low(self, table: Timetable, skip: Counts) -> Float64[Array, ""]:
         """By bisection between where everyone has one gradient and where everyone has M/n."""
         share = jnp.ceil(jnp.asarray(self.batch).astype(jnp.float64) / len(skip))
         first, last = table.arrival(skip + 1).max(), table.arrival(skip + share).max()
@@ -337,7 +338,7 @@ class Synchronous(Rule):
         return self.workers * self.per_worker
 
     @property
-    def most(self) -> Any:
+    def hint_share(self) -> Any:
         """A worker that has delivered its share waits."""
         return self.per_worker
 
@@ -350,7 +351,7 @@ class Synchronous(Rule):
         """The rule with equal shares of another batch."""
         return resized(self, per_worker=size // self.workers)
 
-    def slots(self, size: int, heterogeneous: bool) -> Int[np.ndarray, " B"]:
+    def hint_slots(self, size: int, heterogeneous: bool) -> Int[np.ndarray, " B"]:
         """Slot s belongs to worker s modulo n, under every profile."""
         if size % self.workers:
             raise InputError(
@@ -358,7 +359,7 @@ class Synchronous(Rule):
             )
         return np.arange(size, dtype=np.int32) % self.workers
 
-    def quota(self, n: int) -> tuple[Any, Any]:
+    def hint_quota(self, n: int) -> tuple[Any, Any]:
         """All n workers."""
         return n, self.per_worker
 
@@ -382,7 +383,7 @@ class MSynchronous(Rule):
         return (counts > 0).sum(axis=-1) >= self.batch
 
     @property
-    def most(self) -> int:
+    def hint_share(self) -> int:
         """One gradient a worker."""
         return 1
 
@@ -395,11 +396,11 @@ class MSynchronous(Rule):
         """The rule with another m."""
         return resized(self, batch=size)
 
-    def slots(self, size: int, heterogeneous: bool) -> Int[np.ndarray, " B"] | None:
+    def hint_slots(self, size: int, heterogeneous: bool) -> Int[np.ndarray, " B"] | None:
         """m gradients, all said to be worker 0's where workers share one problem."""
         return None if heterogeneous else np.zeros(size, np.int32)
 
-    def quota(self, n: int) -> tuple[Any, Any]:
+    def hint_quota(self, n: int) -> tuple[Any, Any]:
         """The m first workers."""
         return self.batch, 1
 

@@ -129,8 +129,8 @@ def _verify_rule(rounds: Rounds, counts: np.ndarray, never: np.ndarray) -> None:
     holds, failed = never.copy(), never.copy()
     for size in np.unique(rounds.sizes):
         rule, now = rounds.rule.sized(int(size)), rounds.sizes == size
-        if rule.most is not None:
-            share = (counts[:, now] <= rule.most) | never[:, now, None]
+        if rule.hint_share is not None:
+            share = (counts[:, now] <= rule.hint_share) | never[:, now, None]
             _require(f"{name}: no worker delivers more than its share", share, "..., round, worker")
         holds[:, now] |= _done(rule, counts[:, now])
         failed[:, now] |= _fails_earlier(rule, counts[:, now], never[:, now])
@@ -177,7 +177,7 @@ def _verify_speed(rounds: Rounds, counts: np.ndarray, duration: np.ndarray, prof
         "..., round, worker",
     )
     # A worker with a share of its own stops there, so that its count does not tell how slow it is.
-    if rounds.restart == "cancel" and rounds.rule.most is None:
+    if rounds.restart == "cancel" and rounds.rule.hint_share is None:
         least = np.floor(_work(profile, start, until - _REL * (until + 1)) - _REL)
         enough = (counts >= least) | ~ended[..., None]
         _require("no worker is slower than its times allow", enough, "..., round, worker")
@@ -186,7 +186,7 @@ def _verify_speed(rounds: Rounds, counts: np.ndarray, duration: np.ndarray, prof
 def _pause(rounds: Rounds, counts: np.ndarray, live: np.ndarray, comm: np.ndarray) -> np.ndarray:
     """Seconds before the end of a round after which a worker's gradient came too late; [..., K, n]."""
     network = rounds.comm_model
-    if network.travels or (network.early and rounds.rule.most is not None):
+    if network.travels or (network.early and rounds.rule.hint_share is not None):
         return np.broadcast_to(comm, counts.shape)
     alive = np.broadcast_to(live[..., None, :], counts.shape)
     with double_precision():

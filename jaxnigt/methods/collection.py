@@ -87,7 +87,7 @@ class Collection:
             heterogeneous: whether it matters whose gradients they are.
         """
         size = self.batch or 0
-        return self.weights is mean and self.rule.slots(size, heterogeneous) is not None
+        return self.weights is mean and self.rule.hint_slots(size, heterogeneous) is not None
 
     def slots(self, size: int, heterogeneous: bool = False) -> Slots:
         """Worker and weight of each of the slots of a round, for collections that can be replayed.
@@ -99,7 +99,7 @@ class Collection:
         Raises:
             InputError: slots that depend on the clock, or a size that the rule cannot have.
         """
-        workers = self.rule.slots(size, heterogeneous)
+        workers = self.rule.hint_slots(size, heterogeneous)
         if workers is None or self.weights is not mean:
             raise InputError(
                 f"profile: rounds of {named(self.rule)} depend on the clock, a profile is needed."

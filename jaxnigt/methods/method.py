@@ -75,7 +75,7 @@ class Method:
             raise InputError(
                 f"init_batch: rounds of {named(self.collection.rule)} have none, leave it out."
             )
-        self.collection.rule.slots(self.init_batch, heterogeneous=False)
+        self.collection.rule.hint_slots(self.init_batch, heterogeneous=False)
 
     def __repr__(self) -> str:
         rule = named(self.collection.rule) if self.collection.rule is not None else "all gradients"

@@ -112,7 +112,7 @@ def slots(method: Method, unit: Unit) -> int:
     if isinstance(method.collection, Asynchronous):
         return min(method.collection.lanes or unit.workers, unit.workers)
     batch = max(method.init_batch or unit.workers, method.collection.batch or unit.workers)
-    if unit.batch is None or method.collection.rule.slots(batch, False) is not None:
+    if unit.batch is None or method.collection.rule.hint_slots(batch, False) is not None:
         return batch
     # A Malenia round is over after 2 (h_n + mean(h) M / n) seconds, until when all deliver.
     h = unit.batch.profile.compute

@@ -22,7 +22,7 @@ def test_few_arrivals_are_left_also_where_power_changes_before_the_end():
         def missing(m):
             return (
                 m.astype(float)
-                - table.arrived(jn.clock.Rennala().sized(m).low(table, jnp.zeros(n))).sum()
+                - table.arrived(jn.clock.Rennala().sized(m).hint_low(table, jnp.zeros(n))).sum()
             )
 
         left = np.asarray(jax.jit(jax.vmap(missing))(asked))
