@@ -74,8 +74,8 @@ class Rule(abc.ABC):
     def check(self, n: int) -> None:  # noqa: B027  (most rules can be satisfied by any number)
         """Raise InputError where a profile of n workers cannot satisfy the rule."""
 
-    # Hints: they change how fast results come and what of them is known beforehand, and no result. Their names
-    # begin with hint_, so that a field of your own does not become one by accident.
+    # Hints: they change how fast results come and what of them is known beforehand, and no result. Their
+    # names begin with hint_, so that a field of your own does not become one by accident.
 
     @property
     def hint_share(self) -> Any:
