@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from jaxnigt.checks import InputError
-
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -25,7 +23,11 @@ def main() -> None:
     """Run the command line; a mistake of the user is one sentence and exit status 2."""
     try:
         app()
-    except InputError as error:
+    except ValueError as error:
+        from jaxnigt.checks import InputError
+
+        if not isinstance(error, InputError):
+            raise
         typer.echo(f"error: {error}", err=True)
         sys.exit(2)
 
@@ -95,6 +97,7 @@ def sweep(
     ] = False,
 ) -> None:
     """Train, replay and draw what definitions ask for."""
+    from jaxnigt.checks import InputError
     from jaxnigt.figures import draw
     from jaxnigt.sweep import cost, merge, screen
     from jaxnigt.sweep.definition import modules, parse, template
@@ -153,6 +156,8 @@ def _forget_programs() -> None:
 
 def _folders(names: list[str], out: Path | None, size: str | None) -> list[Path]:
     """Where each definition's results go."""
+    from jaxnigt.checks import InputError
+
     if len(set(names)) < len(names):
         raise InputError(f"FILE: got the names {', '.join(names)}, different names are allowed.")
     if out is not None and len(names) == 1:
@@ -222,6 +227,9 @@ def doctor() -> None:
         _console().print(f"{name:<24}{value}", highlight=False, soft_wrap=True)
 
 
+_CACHE = "jax_compilation_cache_dir"
+
+
 def facts() -> dict[str, str]:
     """One line a fact, measured by computing something where that is possible."""
     import os
@@ -244,7 +252,7 @@ def facts() -> dict[str, str]:
         "platform": platform.platform(),
         "cores": str(os.cpu_count()),
         "memory budget": f"{cost.shown(cost.default_budget())} for a unit of a sweep",
-        "compilation cache": str(jax.config.read("jax_compilation_cache_dir")),
+        "compilation cache": str(getattr(jax.config, _CACHE)),
         "devices": ", ".join(f"{d.platform}:{d.id} ({d.device_kind})" for d in jax.devices()),
         "clock precision": str(clock.synchronous(equal(2), 1).end.dtype),
         "rollout precision": str(jnp.zeros(1).dtype),

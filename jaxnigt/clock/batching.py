@@ -44,6 +44,15 @@ def double_precision() -> Iterator[None]:
         yield
 
 
+def asked(question: Callable[..., Any], *arguments: Any) -> Any:
+    """What a rule or a model of the user's answers, by JAX's usual promotion of types and ranks.
+
+    Stricter settings are for our own code.
+    """
+    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+        return question(*arguments)
+
+
 def over_profiles(
     kernel: Kernel, profile: Profile, key: int | Key[Array, ""] | None, *shared: np.ndarray
 ) -> Any:

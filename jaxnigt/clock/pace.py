@@ -10,8 +10,20 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float64, Int64
+from jaxtyping import Array, Bool, Float64, Int64
+
+_BACK = 1e-12
+"""Relative step back before an arrival, which is more than the rounding of counts that are not exact."""
+
+_FEW, _STEPS = 2.5, 40
+"""A search for the deciding arrival ends when so few arrivals are left, or after so many steps."""
+
+
+def before(time: Float64[Array, ""]) -> Float64[Array, ""]:
+    """A time a little earlier. What arrives at `time` has surely not arrived then."""
+    return time - _BACK * jnp.abs(time)
 
 
 class Pace(NamedTuple):
@@ -75,6 +87,62 @@ class Timetable(NamedTuple):
         # The work is off by rounding only, so at most one where an arrival falls on `time`.
         k = jnp.where((k > 0) & (self.arrival(k) > time), k - 1, k)
         return jnp.where(self.arrival(k + 1) <= time, k + 1, k)
+
+    def nearly(self, m: Float64[Array, ""], skip: Float64[Array, " n"]) -> Float64[Array, ""]:
+        """A time before the m-th arrival of all workers together, and close to it.
+
+        The work that workers do adds up to m at some time. From there on the search goes to where whole
+        gradients nearly do.
+
+        Args:
+            m: how many arrivals.
+            skip: f64[n], first arrivals of each worker that do not count.
+        """
+        # Whole gradients tell the deciding arrival's own piece of time from the one before. Each piece
+        # has a sum of its own, because XLA gives a sum over one axis of three to a library that is slow
+        # at it.
+        whole_ = [jnp.floor(jnp.maximum(done - skip, 0.0)).sum() for done in self.done[1:]]
+        piece = jnp.sum(jnp.asarray(whole_) < m)
+        edge, done = self.edge[piece], self.done[piece] - skip
+        rate = self.pace.power[piece] / self.pace.h
+        # Without the workers that are not useful yet the work is less, so this is late, not early.
+        total = rate.sum()
+        time = (m - done.sum() + (rate * edge).sum()) / jnp.where(total > 0, total, 1.0)
+
+        def work(time: Float64[Array, ""]) -> Float64[Array, " n"]:
+            return jnp.maximum(done + jnp.maximum(time - edge, 0.0) * rate, 0.0)
+
+        for _ in range(3):  # Newton's method on a convex function, from the right
+            worked = work(time)
+            slope = jnp.where(worked > 0, rate, 0.0).sum()
+            time = time - (worked.sum() - m) / jnp.where(slope > 0, slope, 1.0)
+        if len(self.done) > 1:  # fractions may have added up to M before the piece begins
+            time = jnp.maximum(time, edge.min())
+        slope = jnp.where(work(time) > 0, rate, 0.0).sum()
+
+        def lacking(time: Float64[Array, ""]) -> Float64[Array, ""]:
+            return m - jnp.floor(work(time)).sum()
+
+        def closer(state: tuple[Array, ...]) -> tuple[Array, ...]:
+            """Go where the missing gradients come if they come evenly, and every other time halfway."""
+            low, high, missing, beyond, steps = state
+            share = jnp.clip((missing - 0.5) / (missing + beyond), 0.02, 0.98)
+            guess = low + jnp.where(steps % 2 == 0, share, 0.5) * (high - low)
+            left = lacking(guess)
+            early = left > 0
+            low, high = jnp.where(early, guess, low), jnp.where(early, high, guess)
+            return low, high, jnp.where(early, left, missing), jnp.where(early, beyond, -left), steps + 1
+
+        def far(state: tuple[Array, ...]) -> Bool[Array, ""]:
+            low, high, missing, _, steps = state
+            return (missing > _FEW) & (high - low > _BACK * high) & (steps < _STEPS)
+
+        # Each worker lacks less than one gradient, so n more at the rate of all are surely enough.
+        low = before(time)
+        high = low + len(skip) / jnp.where(slope > 0, slope, 1.0)
+        state = (low, high, lacking(low), -lacking(high), jnp.zeros((), jnp.int64))
+        low = jax.lax.while_loop(far, closer, state)[0]
+        return before(jnp.where(total > 0, low, 0.0))
 
 
 def timetable(

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import abc
 import dataclasses
+import functools
 from typing import Any, TypeVar
 
 import jax
@@ -24,7 +25,8 @@ import numpy as np
 from jaxtyping import Array, Bool, Float64, Int, Int64, Num
 
 from jaxnigt.checks import InputError, whole
-from jaxnigt.clock.pace import Timetable
+from jaxnigt.clock.batching import asked
+from jaxnigt.clock.pace import Timetable, before
 from jaxnigt.registry import declare, register
 
 Counts = Float64[Array, " n"]
@@ -33,18 +35,7 @@ Counts = Float64[Array, " n"]
 _SLACK = 1e-12
 """Relative slack of Malenia's condition: sums of 1/M_i that are equal as fractions count as equal."""
 
-_BACK = 1e-12
-"""Relative step back before an arrival, which is more than the rounding of counts that are not exact."""
-
-_FEW, _STEPS = 2.5, 40
-"""A search for the deciding arrival ends when so few arrivals are left, or after so many steps."""
-
 Self = TypeVar("Self", bound="Rule")
-
-
-def before(time: Float64[Array, ""]) -> Float64[Array, ""]:
-    """A time a little earlier. What arrives at `time` has surely not arrived then."""
-    return time - _BACK * jnp.abs(time)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,10 +106,7 @@ class Rule(abc.ABC):
             table: arrivals of the workers.
             skip: f64[n], first arrivals of each worker that do not count.
         """
-
-        def enough(time: Float64[Array, ""]) -> Bool[Array, ""]:
-            work = table.work(jnp.broadcast_to(time, skip.shape))
-            return over(self, jnp.maximum(jnp.floor(work) - skip, 0.0))
+        enough = functools.partial(_by_work, self, table, skip)
 
         def far(state: tuple[Array, Array]) -> Bool[Array, ""]:
             return ~enough(state[0]) & (state[1] < 1000)
@@ -144,6 +132,12 @@ def bisected(enough: Any, low: Float64[Array, ""], high: Float64[Array, ""]) -> 
     return jax.lax.fori_loop(0, 45, halve, (low, high))[0]
 
 
+def _by_work(rule: Rule, table: Timetable, skip: Counts, time: Float64[Array, ""]) -> Bool[Array, ""]:
+    """Whether the rule holds for the work done by a time, rounded down to whole gradients."""
+    work = table.work(jnp.broadcast_to(time, skip.shape))
+    return over(rule, jnp.maximum(jnp.floor(work) - skip, 0.0))
+
+
 def useful(rule: Rule, counts: Counts) -> Counts:
     """Counts without what workers deliver beyond their share."""
     return counts if rule.hint_share is None else jnp.minimum(counts, rule.hint_share)
@@ -153,7 +147,7 @@ def over(rule: Rule, counts: Float64[Array, "*any n"]) -> Bool[Array, "*any"]:
     """Whether a round is over, asked in the way that is fastest for the rule."""
     if isinstance(rule, Additive):
         return rule.enough(rule.score(counts).sum(axis=-2))
-    return jnp.asarray(rule.done(useful(rule, counts).astype(jnp.int64)))
+    return jnp.asarray(asked(rule.done, useful(rule, counts).astype(jnp.int64)))
 
 
 def resized(rule: Self, **fields: Any) -> Self:
@@ -174,6 +168,11 @@ class Additive(Rule):
     @abc.abstractmethod
     def enough(self, total: Float64[Array, "*any s"]) -> Bool[Array, "*any"]:
         """Whether the sum over workers ends the round."""
+
+
+def _anyone(rule: Rule, size: int, heterogeneous: bool) -> Int[np.ndarray, " B"] | None:
+    """Slots of rules that take gradients from whoever has them first; worker 0 stands for all."""
+    return None if heterogeneous else np.zeros(size, np.int32)
 
 
 @register("rennala")
@@ -198,9 +197,7 @@ class Rennala(Additive):
         """The rule with another M."""
         return resized(self, batch=size)
 
-    def hint_slots(self, size: int, heterogeneous: bool) -> Int[np.ndarray, " B"] | None:
-        """M gradients, all said to be worker 0's where workers share one problem."""
-        return None if heterogeneous else np.zeros(size, np.int32)
+    hint_slots = _anyone
 
     def hint_events(self, largest: int) -> int:
         """A round takes M arrivals at least."""
@@ -215,53 +212,8 @@ class Rennala(Additive):
         return total[..., 0] >= jnp.asarray(self.batch).astype(jnp.float64)
 
     def hint_low(self, table: Timetable, skip: Counts) -> Float64[Array, ""]:
-        """Where the work done adds up to M, and from there on to where whole gradients nearly do."""
-        m = jnp.asarray(self.batch).astype(jnp.float64)
-        # Whole gradients tell the deciding arrival's own piece of time from the one before. Each piece
-        # has a sum of its own, because XLA gives a sum over one axis of three to a library that is slow
-        # at it.
-        whole_ = [jnp.floor(jnp.maximum(done - skip, 0.0)).sum() for done in table.done[1:]]
-        piece = jnp.sum(jnp.asarray(whole_) < m)
-        edge, done = table.edge[piece], table.done[piece] - skip
-        rate = table.pace.power[piece] / table.pace.h
-        # Without the workers that are not useful yet the work is less, so this is late, not early.
-        total = rate.sum()
-        time = (m - done.sum() + (rate * edge).sum()) / jnp.where(total > 0, total, 1.0)
-
-        def work(time: Float64[Array, ""]) -> Counts:
-            return jnp.maximum(done + jnp.maximum(time - edge, 0.0) * rate, 0.0)
-
-        for _ in range(3):  # Newton's method on a convex function, from the right
-            worked = work(time)
-            slope = jnp.where(worked > 0, rate, 0.0).sum()
-            time = time - (worked.sum() - m) / jnp.where(slope > 0, slope, 1.0)
-        if len(table.done) > 1:  # fractions may have added up to M before the piece begins
-            time = jnp.maximum(time, edge.min())
-        slope = jnp.where(work(time) > 0, rate, 0.0).sum()
-
-        def lacking(time: Float64[Array, ""]) -> Float64[Array, ""]:
-            return m - jnp.floor(work(time)).sum()
-
-        def closer(state: tuple[Array, ...]) -> tuple[Array, ...]:
-            """Go where the missing gradients come if they come evenly, and every other time halfway."""
-            low, high, missing, beyond, steps = state
-            share = jnp.clip((missing - 0.5) / (missing + beyond), 0.02, 0.98)
-            guess = low + jnp.where(steps % 2 == 0, share, 0.5) * (high - low)
-            left = lacking(guess)
-            early = left > 0
-            low, high = jnp.where(early, guess, low), jnp.where(early, high, guess)
-            return low, high, jnp.where(early, left, missing), jnp.where(early, beyond, -left), steps + 1
-
-        def far(state: tuple[Array, ...]) -> Bool[Array, ""]:
-            low, high, missing, _, steps = state
-            return (missing > _FEW) & (high - low > _BACK * high) & (steps < _STEPS)
-
-        # Each worker lacks less than one gradient, so n more at the rate of all are surely enough.
-        low = before(time)
-        high = low + len(skip) / jnp.where(slope > 0, slope, 1.0)
-        state = (low, high, lacking(low), -lacking(high), jnp.zeros((), jnp.int64))
-        low = jax.lax.while_loop(far, closer, state)[0]
-        return before(jnp.where(total > 0, low, 0.0))
+        """Where the work of all adds up to M, moved on to where whole gradients nearly do."""
+        return table.nearly(jnp.asarray(self.batch).astype(jnp.float64), skip)
 
 
 @register("malenia")
@@ -304,10 +256,7 @@ class Malenia(Additive):
         share = jnp.ceil(jnp.asarray(self.batch).astype(jnp.float64) / len(skip))
         first, last = table.arrival(skip + 1).max(), table.arrival(skip + share).max()
 
-        def enough(time: Float64[Array, ""]) -> Bool[Array, ""]:
-            work = table.work(jnp.broadcast_to(time, skip.shape))
-            return over(self, jnp.maximum(jnp.floor(work) - skip, 0.0))
-
+        enough = functools.partial(_by_work, self, table, skip)
         return before(bisected(enough, before(first), jnp.where(jnp.isfinite(last), last, first)))
 
 
@@ -396,9 +345,7 @@ class MSynchronous(Rule):
         """The rule with another m."""
         return resized(self, batch=size)
 
-    def hint_slots(self, size: int, heterogeneous: bool) -> Int[np.ndarray, " B"] | None:
-        """m gradients, all said to be worker 0's where workers share one problem."""
-        return None if heterogeneous else np.zeros(size, np.int32)
+    hint_slots = _anyone
 
     def hint_quota(self, n: int) -> tuple[Any, Any]:
         """The m first workers."""

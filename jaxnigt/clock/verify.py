@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float64
 
 from jaxnigt.checks import InvariantError
 from jaxnigt.clock.arrivals import Arrivals
-from jaxnigt.clock.batching import double_precision
+from jaxnigt.clock.batching import asked, double_precision
 from jaxnigt.clock.rounds import Rounds
 from jaxnigt.clock.rules import Rule
 from jaxnigt.profiles import Profile
@@ -140,7 +140,7 @@ def _verify_rule(rounds: Rounds, counts: np.ndarray, never: np.ndarray) -> None:
 
 def _done(rule: Rule, counts: np.ndarray) -> np.ndarray:
     with double_precision():
-        return np.asarray(rule.done(counts.astype(np.int64)))
+        return np.asarray(asked(rule.done, counts.astype(np.int64)))
 
 
 def _fails_earlier(rule: Rule, counts: np.ndarray, known: np.ndarray) -> np.ndarray:
@@ -190,7 +190,7 @@ def _pause(rounds: Rounds, counts: np.ndarray, live: np.ndarray, comm: np.ndarra
         return np.broadcast_to(comm, counts.shape)
     alive = np.broadcast_to(live[..., None, :], counts.shape)
     with double_precision():
-        pause = network.pause(np.broadcast_to(comm, counts.shape), alive, counts.astype(np.int64))
+        pause = asked(network.pause, np.broadcast_to(comm, counts.shape), alive, counts.astype(np.int64))
     return np.broadcast_to(np.asarray(pause)[..., None], counts.shape)
 
 
@@ -228,7 +228,7 @@ def _verify_arrivals(arrivals: Arrivals, profile: Profile) -> None:
         # A worker whose gradient was refused has started again since, at a model not older than that.
         same = (arrivals.staleness >= 0) & (arrivals.staleness <= implied)
         with double_precision():
-            accepted = np.asarray(arrivals.rule.accept(arrivals.staleness.astype(np.int64)))
+            accepted = np.asarray(asked(arrivals.rule.accept, arrivals.staleness.astype(np.int64)))
         _require("every update is accepted by the rule", accepted | ~happens, "..., update")
     _require("staleness is what the order implies", same | ~happens, "..., update")
     if profile.fixed:

@@ -23,7 +23,8 @@ from jaxnigt.sweep.plan import (
     profile_titles,
 )
 from jaxnigt.sweep.store import provenance
-from jaxnigt.training.trace import SECONDS, Trace, eval_times, first_reached, replay
+from jaxnigt.training.times import SECONDS, eval_times, first_reached
+from jaxnigt.training.trace import Trace, replay
 
 
 def assemble(

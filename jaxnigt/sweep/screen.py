@@ -54,7 +54,7 @@ def show_plan(definition: Definition, out: Path, console: Console, budget: int |
     budget = budget or store.budget(out) or cost.default_budget()
     panels = plan.panels(definition, budget)
     units = plan.unique_units(panels)
-    done = {unit.key for unit in units if _is_whole(store.unit_path(out, unit.filename, unit.key))}
+    done = {u.key for u in units if store.is_whole(store.unit_path(out, u.filename, u.key))}
     for panel in panels:
         console.print(_planned(panel, done))
     missing = [unit for unit in units if unit.key not in done]
@@ -69,14 +69,6 @@ def show_plan(definition: Definition, out: Path, console: Console, budget: int |
         f"memory: at most {cost.shown(largest)} for one unit of a budget of {cost.shown(budget)}"
     )
     _show_time(missing, console)
-
-
-def _is_whole(path: Path) -> bool:
-    try:
-        store.check(path)
-    except (store.Damaged, OSError):
-        return False
-    return True
 
 
 def _planned(panel: Panel, done: set[str]) -> Table:

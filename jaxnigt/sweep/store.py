@@ -122,6 +122,15 @@ def check(path: Path) -> None:
         raise Damaged("its checksum does not match")
 
 
+def is_whole(path: Path) -> bool:
+    """Whether a file is there and has its checksum."""
+    try:
+        check(path)
+    except (Damaged, OSError):
+        return False
+    return True
+
+
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Keep other runs out of a folder; the system lifts the lock however the run ends.

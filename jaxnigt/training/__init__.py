@@ -3,7 +3,8 @@
 from jaxnigt.training import parallel
 from jaxnigt.training.loop import train
 from jaxnigt.training.snapshots import Snapshots
-from jaxnigt.training.trace import Trace, eval_times, replay, time_to
+from jaxnigt.training.times import eval_times, time_to
+from jaxnigt.training.trace import Trace, replay
 
 __all__ = ["Snapshots", "Trace", "eval_times", "parallel", "replay", "time_to", "train"]
 

@@ -12,7 +12,6 @@ import jax
 import numpy as np
 import xarray as xr
 from jaxtyping import Array, Float, Float64, Int, Key
-from numpy.typing import ArrayLike
 
 from jaxnigt.checks import InputError
 from jaxnigt.clock import verify
@@ -21,6 +20,7 @@ from jaxnigt.methods.collection import Asynchronous, Collection, mean, worker_me
 from jaxnigt.methods.method import Method
 from jaxnigt.profiles import Profile
 from jaxnigt.registry import entries, make
+from jaxnigt.training.times import SECONDS, eval_times, first_reached
 
 _PARAMS = "theta."
 _SERIES = {
@@ -31,7 +31,6 @@ _SERIES = {
     "gradient_norm": ("round", "norm of the aggregate"),
     "direction_norm": ("round", "norm of the momentum d_k"),
 }
-SECONDS = {"units": "s"}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -67,8 +66,8 @@ class Trace:
         >>> import jaxnigt as jn
         >>> method = jn.methods.rennala_nigt(4)
         >>> trace = jn.train(jn.problems.tabular(), method, iterations=4, eval_every=2)
-        >>> trace.objective.shape, dict(trace.to_xarray().sizes)["evaluation"]
-        ((1, 2), 2)
+        >>> trace.objective.shape, trace.to_xarray()["objective"].dims
+        ((1, 2), ('seed', 'evaluation'))
     """
 
     method: Method
@@ -110,12 +109,6 @@ class Trace:
         Args:
             profiles: labels of the profiles that it was trained along; by default their numbers.
 
-        Example:
-            >>> import jaxnigt as jn
-            >>> method = jn.methods.rennala_pg(4, stepsize=[0.1, 0.2])
-            >>> trace = jn.train(jn.problems.tabular(), method, iterations=2)
-            >>> trace.to_xarray()["objective"].dims
-            ('stepsize', 'seed', 'evaluation')
         """
         along = _profile_axes(self.samples.ndim - 1)
         leaves, coordinates = _leaf_axes(self.method)
@@ -155,12 +148,7 @@ class Trace:
 
     @classmethod
     def from_xarray(cls, dataset: xr.Dataset, method: Method) -> Trace:
-        """The trace that a data set was made from, with params as nested dictionaries.
-
-        Args:
-            dataset: of `to_xarray`.
-            method: that was trained.
-        """
+        """The trace of a method that `to_xarray` made a data set of; params are nested dictionaries."""
         params: dict[str, Any] = {}
         for name in dataset.data_vars:
             if str(name).startswith(_PARAMS):
@@ -184,14 +172,7 @@ class Trace:
         )
 
     def save(self, path: str | Path) -> Path:
-        """Write the trace to a NetCDF file, from which `load` makes it again.
-
-        Args:
-            path: of the file.
-
-        Returns:
-            The path.
-        """
+        """Write the trace to a NetCDF file, from which `load` makes it again, and return its path."""
         path = Path(path)
         described = {"method_collection": json.dumps(_described(self.method))}
         self.to_xarray().assign_attrs(described).to_netcdf(path, engine="h5netcdf")
@@ -251,16 +232,6 @@ class Trace:
         axes = _profile_axes(end.ndim - 1)
         times = xr.DataArray(eval_times(end, self.eval_rounds), dims=(*axes, "evaluation"))
         return first_reached(self.to_xarray()["objective"], times, threshold)
-
-
-def first_reached(values: xr.DataArray, times: xr.DataArray, threshold: float) -> xr.DataArray:
-    """Seconds at which values first reach a threshold; inf if never, NaN where there are none."""
-    reached = values >= threshold
-    first = times.where(reached, np.inf).min("evaluation", skipna=False)
-    dims = [d for d in (*times.dims, *values.dims) if d in first.dims]
-    attrs = SECONDS | {"long_name": "time at which J first reaches the threshold"}
-    there = values.notnull().any("evaluation")
-    return first.where(there).transpose(*dict.fromkeys(dims)).assign_attrs(attrs)
 
 
 def _profile_axes(count: int) -> tuple[str, ...]:
@@ -370,58 +341,3 @@ def replay(
     rounds = collection.rounds(profile, sizes, key=key, comm_model=comm_model)
     verify(rounds, profile)
     return rounds.end
-
-
-def time_to(values: ArrayLike, times: ArrayLike, threshold: ArrayLike) -> Float[np.ndarray, "..."]:
-    """Seconds at which values first reach a threshold, inf where they never do.
-
-    `Trace.time_to` does the same with labelled axes.
-
-    Args:
-        values: f[..., E], for instance `trace.objective`.
-        times: f[..., E], seconds of the same points; leading axes broadcast with those of values.
-        threshold: f[...], one or one for each series.
-
-    Returns:
-        f64[...], the leading axes broadcast together.
-
-    Raises:
-        InputError: series of different length, or leading axes that do not broadcast.
-
-    Example:
-        >>> float(time_to([0.0, 2.0, 1.0, 3.0], [0.0, 0.5, 1.0, 1.5], 1.5))
-        0.5
-    """
-    values, times = np.asarray(values), np.asarray(times, np.float64)
-    if not values.ndim or not times.ndim or values.shape[-1] != times.shape[-1]:
-        raise InputError(
-            f"times: got shape {times.shape} for values {values.shape}, equal lengths are allowed."
-        )
-    reached = values >= np.asarray(threshold)[..., None]
-    first = reached.argmax(axis=-1)[..., None]
-    try:
-        shape = np.broadcast_shapes(first.shape[:-1], times.shape[:-1])
-    except ValueError:
-        raise InputError(
-            f"times: leading axes {times.shape[:-1]} do not broadcast with {first.shape[:-1]}."
-        ) from None
-    times = np.broadcast_to(times, (*shape, times.shape[-1]))
-    found = np.take_along_axis(times, np.broadcast_to(first, (*shape, 1)), axis=-1)[..., 0]
-    return np.where(reached.any(axis=-1), found, np.inf)
-
-
-def eval_times(
-    end: Float[np.ndarray, "*batch K"], eval_rounds: Int[np.ndarray, " E"]
-) -> Float[np.ndarray, "*batch E"]:
-    """Seconds at which theta_t exists: the end of round t - 1, and 0 for the initial point.
-
-    Args:
-        end: f64[..., K], ends of rounds, as `replay` gives them.
-        eval_rounds: i[E], of a trace.
-
-    Example:
-        >>> eval_times(np.array([1.0, 2.0, 3.0]), np.array([0, 2]))
-        array([0., 2.])
-    """
-    start = np.concatenate([np.zeros((*end.shape[:-1], 1)), end], axis=-1)
-    return start[..., eval_rounds]

@@ -53,7 +53,25 @@ class Worker:
         return INF
 
 
+class Distinct:
+    """Over once q workers have delivered two gradients each: a rule that the clock does not know."""
+
+    def __init__(self, q):
+        self.q = q
+
+    def __call__(self, counts):
+        return sum(count >= 2 for count in counts) >= self.q
+
+
+def bus(comm, counts):
+    """Seconds of a network on which each contributor waits for the slowest link in turn."""
+    givers = [kappa for kappa, count in zip(comm, counts, strict=True) if count]
+    return len(givers) * max(givers)
+
+
 def enough(rule, counts, size):
+    if isinstance(rule, Distinct):
+        return rule(counts)
     if rule == "rennala":
         return sum(counts) >= size
     if rule == "m_synchronous":
@@ -72,7 +90,8 @@ def collect(rule, workers, lead, size, version):
     """Take arrivals in order until the rule has enough: (time, last worker, counts)."""
     counts = [0] * len(workers)
     live = sum(math.isfinite(w.h) for w in workers)
-    if live < {"rennala": 1, "m_synchronous": size}.get(rule, len(workers)):
+    needed = {"rennala": 1, "m_synchronous": size}
+    if live < (rule.q if isinstance(rule, Distinct) else needed.get(rule, len(workers))):
         return INF, None, counts
     queue = [(w.at + lead[i], i) for i, w in enumerate(workers)]
     heapq.heapify(queue)
@@ -117,12 +136,13 @@ def rounds(
             start, count = INF, None
         else:
             givers = [i for i in live if count[i]]
-            pause = {
+            pauses = {
                 "allreduce": max(comm[i] for i in live),
                 "server": max(comm[i] for i in givers),
                 "serial": sum(comm[i] for i in givers),
                 "gather": 0.0,
-            }[comm_model]
+            }
+            pause = bus(comm, count) if comm_model == "bus" else pauses[comm_model]
             end = time + pause
             if comm_model == "server" and rule in ("synchronous", "m_synchronous"):
                 end = sends_at_once(worker, givers, comm, 0.0 if alike else start, version, count)

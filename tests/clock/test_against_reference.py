@@ -1,5 +1,6 @@
 """Every rule under every time and communication model against the event queue."""
 
+import dataclasses
 import functools
 import math
 
@@ -68,6 +69,25 @@ def call(rule, profile, sizes, **options):
         options = {"key": None, "comm_model": "allreduce", **options}
         return run(jn.clock.MSynchronous(N), profile, sizes, options["key"], options["comm_model"])
     return getattr(jn.clock, rule)(profile, sizes, K, **options)
+
+
+@dataclasses.dataclass(frozen=True)
+class Distinct(jn.clock.Rule):
+    """A rule of one's own, which has `done` and nothing else."""
+
+    q: int = 3
+
+    def done(self, counts):
+        return (counts >= 2).sum(axis=-1) >= self.q
+
+
+@dataclasses.dataclass(frozen=True)
+class Bus(jn.clock.Communication):
+    """A model of one's own."""
+
+    def pause(self, comm, alive, counts):
+        senders = (counts > 0).sum(axis=-1)
+        return senders * jnp.where(counts > 0, comm, 0.0).max(axis=-1)
 
 
 def agree(rounds, expected, profile):
@@ -177,6 +197,29 @@ def test_asynchronous(times, comm_model, workers, power):
     np.testing.assert_array_equal(arrivals.worker, expected[1])
     np.testing.assert_array_equal(arrivals.staleness, expected[2])
     jn.clock.verify(arrivals, profile)
+
+
+@pytest.mark.parametrize("restart", ["cancel", "finish"])
+@pytest.mark.parametrize("times", ["fixed", "power", "outage"])
+@CASES
+@given(data=st.data(), workers=workers(dead=1), power=powers())
+def test_a_rule_and_a_network_of_ones_own(times, restart, data, workers, power):
+    q = data.draw(st.sampled_from([2, 4]))
+    profile = jn.Profile(*workers, power=power if times == "power" else None)
+    draws = None
+    if times == "outage":
+        table = _table(NOISES[times], 0, K + 1, 4000)
+        profile = profile.replace(noise=NOISES[times])
+        draws = lambda k, i, d: float(table[k, i, d])  # noqa: E731
+    expected = reference.rounds(
+        *(reference.Distinct(q), *workers, [0] * K),
+        power=profile.power and power,
+        draws=draws,
+        restart=restart,
+        comm_model="bus",
+    )
+    options = {"key": 0, "restart": restart, "comm_model": Bus()}
+    agree(jn.clock.collect(profile, Distinct(q), K, **options), expected, profile)
 
 
 def test_random_and_varying_times_together():
