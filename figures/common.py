@@ -242,8 +242,8 @@ def scale(results: Results, name: str, tree: xr.DataTree, *, lines: bool = True)
     root = tree.root.attrs
     definition = json.loads(root["definition"])
     problem = definition["problem"]
-    what = ", ".join(problem["environment"] or [problem["kind"]])
-    what += f" on {problem['backend'][0]}" if problem["backend"] else ""
+    what = ", ".join(problem.get("environment") or [problem["kind"]])
+    what += f" on {problem['backend'][0]}" if problem.get("backend") else ""
     trained = [_trained(str(k), group.to_dataset()) for k, group in tree["methods"].children.items()]
     commit, made = root["git_commit"][:12], root["created"]
     drawn = (
@@ -262,7 +262,7 @@ def scale(results: Results, name: str, tree: xr.DataTree, *, lines: bool = True)
 
 
 def _given(problem: dict[str, list], key: str) -> str:
-    return f"{problem[key][0]:g}" if problem[key] else "by default"
+    return f"{problem[key][0]:g}" if problem.get(key) else "by default"
 
 
 def _trained(label: str, data: xr.Dataset) -> str:

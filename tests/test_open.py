@@ -13,6 +13,8 @@ import jaxnigt as jn
 from jaxnigt.sweep.definition import run_module
 from tests.sweep.running import here
 
+pytestmark = pytest.mark.loose  # others write JAX as it comes
+
 IMPORTS = """
 import dataclasses
 
@@ -348,7 +350,7 @@ def test_all_of_it_from_one_toml_file(folder, capsys, monkeypatch):
     rounds = jn.clock.collect(profile, make("rule", "distinct", q=3), 20, comm_model="tree")
     np.testing.assert_array_equal(stored, rounds.end)
     status, output = here(capsys, monkeypatch, "sweep", folder / "mine.toml", "--out", out)
-    assert (status, output.count("training")) == (0, 1), output  # the line of seconds alone
+    assert (status, output.count(": training")) == (0, 0), output
 
 
 def test_a_trace_goes_to_a_file_and_back_and_is_replayed(folder, tmp_path):

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float64, Int, Int32, Int64, Key
 
-from jaxnigt.clock.batching import asked
+from jaxnigt.clock.batching import paused
 from jaxnigt.clock.communication import Communication
 from jaxnigt.clock.pace import Pace, Timetable, timetable
 from jaxnigt.clock.rules import Additive, Counts, Rule, over, useful
@@ -209,7 +209,7 @@ class Cancel:
             time, counts = jnp.where(chosen, arrival, 0.0).max(), jnp.where(chosen, each, 0.0)
             if self.comm_model.early:
                 return Round(jnp.where(chosen, arrival + comm, 0.0).max(), counts.astype(jnp.int32))
-        end = time + asked(self.comm_model.pause, comm, live, counts.astype(jnp.int64))
+        end = time + paused(self.comm_model.pause, comm, live, counts.astype(jnp.int64))
         return Round(end, counts.astype(jnp.int32))
 
 
@@ -237,7 +237,7 @@ class Finish:
             start, skip = grid
             table = timetable(pace, start)
             found = select(table, skip, self.rule.sized(size))
-            pause = asked(self.comm_model.pause, comm, live, found.counts.astype(jnp.int64))
+            pause = paused(self.comm_model.pause, comm, live, found.counts.astype(jnp.int64))
             over = found.time + pause
             # Who delivered last is free at once; the others are busy with a gradient that is stale now.
             delivered = jnp.arange(len(comm)) == found.worker

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float64, Int, Int32, Int64, Key, UInt32
 
-from jaxnigt.clock.batching import asked
+from jaxnigt.clock.batching import paused
 from jaxnigt.clock.communication import Communication
 from jaxnigt.clock.counting import _MANY, Round, who_contributes
 from jaxnigt.clock.pace import Pace, finish, timetable
@@ -186,7 +186,7 @@ class RandomRounds:
                 return (done.end, carry[1], carry[2]), done
             state = self._collect(pace, comm, carry, key_k, rule)
             counts = jnp.maximum(state.counts, 0)
-            pause = asked(self.comm_model.pause, comm, live, counts)
+            pause = paused(self.comm_model.pause, comm, live, counts)
             end = state.time + pause
             done = state.arrivals.times(len(comm))
             busy = (jnp.arange(len(comm)) != state.last) & ~((pause > 0) & (done <= end))
@@ -223,7 +223,7 @@ class RandomRounds:
         counts = jnp.where(chosen, jnp.asarray(each, jnp.int32), 0)
         if self.comm_model.early:
             return Round(jnp.where(chosen, done + comm, 0.0).max(), counts)
-        pause = asked(self.comm_model.pause, comm, jnp.isfinite(pace.h), counts)
+        pause = paused(self.comm_model.pause, comm, jnp.isfinite(pace.h), counts)
         return Round(jnp.where(chosen, arrival, 0.0).max() + pause, counts)
 
     def _collect(self, pace: Pace, comm: Array, carry: Carry, key: Words, rule: Rule) -> State:

@@ -170,7 +170,7 @@ class Additive(Rule):
         """Whether the sum over workers ends the round."""
 
 
-def _anyone(rule: Rule, size: int, heterogeneous: bool) -> Int[np.ndarray, " B"] | None:
+def _anyone(self: Rule, size: int, heterogeneous: bool) -> Int[np.ndarray, " B"] | None:
     """Slots of rules that take gradients from whoever has them first; worker 0 stands for all."""
     return None if heterogeneous else np.zeros(size, np.int32)
 

@@ -12,7 +12,7 @@ import importlib.util
 import itertools
 import sys
 import typing
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -197,7 +197,7 @@ def parse(data: dict[str, Any], source: str = "definition") -> Definition:
     try:
         return model().model_validate(data)
     except pydantic.ValidationError as error:
-        raise InputError(f"{source}: {_sentence(error)}.") from None
+        raise InputError(f"{source}: {_sentence(error, data)}.") from None
 
 
 def modules(data: dict[str, Any]) -> list[str]:
@@ -208,13 +208,24 @@ def modules(data: dict[str, Any]) -> list[str]:
     return [found] if isinstance(found, str) else list(found)
 
 
-def _sentence(error: pydantic.ValidationError) -> str:
+def _position(loc: tuple[int | str, ...], data: Any) -> Iterator[int | str]:
+    """A path without the positions that nobody wrote, as one value stands for a list of one."""
+    for part in loc:
+        if isinstance(part, int) and not isinstance(data, list):
+            continue
+        yield part
+        known_key = part in data if isinstance(data, dict) else isinstance(part, int)
+        data = data[part] if known_key else data
+
+
+def _sentence(error: pydantic.ValidationError, data: dict[str, Any]) -> str:
     """The first thing wrong: where, what was given, what is allowed."""
     first = error.errors(include_url=False)[0]
     # A choice between tables adds the table's name to the path; only keys and positions are ours.
     names = {name for kind in KEYS for name in entries(kind)}
     names |= {"float", "int", "str", "bool"}
-    keys = [k for k in first["loc"] if isinstance(k, int) or (k.isidentifier() and k not in names)]
+    path = _position(first["loc"], data)
+    keys = [k for k in path if isinstance(k, int) or (k.isidentifier() and k not in names)]
     keys = [k for k in keys if isinstance(k, int) or k.islower()]
     context, given = first.get("ctx", {}), first["input"]
     if first["type"].startswith("union_tag"):

@@ -144,7 +144,9 @@ class Trace:
             "training_seconds": self.seconds,
             "compiled_seconds": self.compiled_seconds,
         }
-        return xr.Dataset(variables, coordinates, attrs)
+        # The order of numbers in memory is that of a file, so that sums over them are the same as well.
+        stored = {k: (dims, np.ascontiguousarray(x), about) for k, (dims, x, about) in variables.items()}
+        return xr.Dataset(stored, coordinates, attrs)
 
     @classmethod
     def from_xarray(cls, dataset: xr.Dataset, method: Method) -> Trace:

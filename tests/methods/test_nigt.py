@@ -95,7 +95,6 @@ def test_inside_a_chain_and_under_vmap():
         ({"momentum": [0.1, float("nan")]}, "momentum: got"),
         ({"stepsize": 0.0}, "stepsize: got 0.0, finite numbers above 0"),
         ({"stepsize": "large"}, "stepsize: got 'large'"),
-        ({"restart": "maybe"}, "restart: got 'maybe', allowed are cancel, finish"),
         ({"stepsize": [0.1, 0.2], "momentum": [0.1, 0.2, 0.3]}, "do not broadcast together"),
     ],
 )

@@ -173,14 +173,14 @@ def test_a_disk_that_fills_up_is_reported_for_its_unit_and_the_others_go_on(
             raise OSError(28, "No space left on device")
         write(data, path, **options)
 
-    monkeypatch.setattr(files, "write", filling)
+    monkeypatch.setattr(store, "write", filling)
     status, output = here(capsys, monkeypatch, "sweep", definition, "--out", out)
     assert status == 1
     assert full
     for path in full:
         assert f"{path} cannot be written (No space left on device)" in output
     assert same(undisturbed, out)  # what could not be stored is in the data set all the same
-    monkeypatch.setattr(files, "write", write)
+    monkeypatch.setattr(store, "write", write)
     status, output = here(capsys, monkeypatch, "sweep", definition, "--out", out)
     assert status == 0
     assert output.count("reused") == len(units(undisturbed)) - len(full)
@@ -327,7 +327,7 @@ def test_a_grid_that_no_method_replays_is_empty(definition, tmp_path, capsys, mo
 def test_snapshots_go_on_from_where_they_were_taken(tmp_path):
     """Bit by bit, for rounds and for arrivals, stopped after every evaluation."""
     problem = jn.problems.tabular(horizon=5, workers=3)
-    profile = jn.prostore.power_law(3, [0.0, 1.0])
+    profile = jn.profiles.power_law(3, [0.0, 1.0])
     for method in (jn.methods.malenia_nigt(6, stepsize=[0.01, 0.1]), jn.methods.afedpg()):
         arguments = {"iterations": 40, "seeds": 2, "profile": profile, "eval_every": 8}
         whole = jn.train(problem, method, **arguments)
