@@ -12,7 +12,7 @@ import importlib.util
 import itertools
 import sys
 import typing
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -208,14 +208,16 @@ def modules(data: dict[str, Any]) -> list[str]:
     return [found] if isinstance(found, str) else list(found)
 
 
-def _position(loc: tuple[int | str, ...], data: Any) -> Iterator[int | str]:
+def _position(loc: Sequence[int | str], data: Any) -> tuple[int | str, ...]:
     """A path without the positions that nobody wrote, as one value stands for a list of one."""
-    for part in loc:
-        if isinstance(part, int) and not isinstance(data, list):
-            continue
-        yield part
-        known_key = part in data if isinstance(data, dict) else isinstance(part, int)
-        data = data[part] if known_key else data
+    if not loc:
+        return ()
+    part, *rest = loc
+    if isinstance(part, int):
+        return (part, *_position(rest, data[part])) if isinstance(data, list) else _position(rest, data)
+    # What is no key is the name of a table that pydantic chose.
+    inner = data[part] if isinstance(data, dict) and part in data else data
+    return (part, *_position(rest, inner))
 
 
 def _sentence(error: pydantic.ValidationError, data: dict[str, Any]) -> str:
