@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import dataclasses
 import functools
 from collections.abc import Callable, Mapping
@@ -129,7 +130,7 @@ class Speeds(NamedTuple):
     m: Value
 
 
-class Collection:
+class Collection(abc.ABC):
     """A rule by which methods collect the gradients of one update. Each subclass is one rule.
 
     Attributes:
@@ -148,9 +149,9 @@ class Collection:
     fixed: ClassVar[bool] = False
     free_start: ClassVar[bool] = True
 
+    @abc.abstractmethod
     def speeds(self, q: Question) -> Speeds:
         """The speeds of the rule."""
-        raise NotImplementedError
 
     def round_seconds(self, at: Speeds, batch: np.ndarray) -> np.ndarray:
         """f64[..., c], seconds after which a round of a batch is certainly collected, for each m."""

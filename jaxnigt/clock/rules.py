@@ -170,6 +170,20 @@ class Additive(Rule):
         """Whether the sum over workers ends the round."""
 
 
+@dataclasses.dataclass(frozen=True)
+class _Batched(Rule):
+    """A rule that one number describes, which may change from round to round."""
+
+    batch: int = 20  # pyright: ignore[reportIncompatibleMethodOverride]
+
+    def __post_init__(self) -> None:
+        whole("batch", self.batch)
+
+    def sized(self: Self, size: Any) -> Self:
+        """The rule with another batch."""
+        return resized(self, batch=size)
+
+
 def _anyone(self: Rule, size: int, heterogeneous: bool) -> Int[np.ndarray, " B"] | None:
     """Slots of rules that take gradients from whoever has them first; worker 0 stands for all."""
     return None if heterogeneous else np.zeros(size, np.int32)
@@ -177,25 +191,16 @@ def _anyone(self: Rule, size: int, heterogeneous: bool) -> Int[np.ndarray, " B"]
 
 @register("rennala")
 @dataclasses.dataclass(frozen=True)
-class Rennala(Additive):
+class Rennala(_Batched, Additive):  # pyright: ignore[reportIncompatibleVariableOverride]
     """The first M gradients, whoever computes them. Source: Algorithm 2 of arXiv 2509.24305.
 
     Attributes:
         batch: M.
     """
 
-    batch: int = 20  # pyright: ignore[reportIncompatibleMethodOverride]
-
-    def __post_init__(self) -> None:
-        whole("batch", self.batch)
-
     def done(self, counts: Num[Any, "... n"]) -> Bool[Any, "..."]:
         """Whether the counts add up to M."""
         return counts.sum(axis=-1) >= self.batch
-
-    def sized(self, size: Any) -> Rennala:
-        """The rule with another M."""
-        return resized(self, batch=size)
 
     hint_slots = _anyone
 
@@ -218,26 +223,17 @@ class Rennala(Additive):
 
 @register("malenia")
 @dataclasses.dataclass(frozen=True)
-class Malenia(Additive):
+class Malenia(_Batched, Additive):  # pyright: ignore[reportIncompatibleVariableOverride]
     """Until ((1/n) sum_i 1/M_i)^-1 >= M/n, with 1/0 = inf. Source: Algorithm 3 of arXiv 2509.24305.
 
     Attributes:
         batch: M.
     """
 
-    batch: int = 20  # pyright: ignore[reportIncompatibleMethodOverride]
-
-    def __post_init__(self) -> None:
-        whole("batch", self.batch)
-
     def done(self, counts: Num[Any, "... n"]) -> Bool[Any, "..."]:
         """Whether every worker has delivered and sum_i 1/M_i <= n^2 / M."""
         inverse = (1 / counts.clip(1)).sum(axis=-1)
         return (counts > 0).all(axis=-1) & (inverse * self.batch <= counts.shape[-1] ** 2 * (1 + _SLACK))
-
-    def sized(self, size: Any) -> Malenia:
-        """The rule with another M."""
-        return resized(self, batch=size)
 
     def score(self, counts: Float64[Array, "*any n"]) -> Float64[Array, "*any n 3"]:
         """1/M_i where that is finite, whether it is not, and 1 to count the workers."""
@@ -315,17 +311,14 @@ class Synchronous(Rule):
 
 @register("m_synchronous")
 @dataclasses.dataclass(frozen=True)
-class MSynchronous(Rule):
+class MSynchronous(_Batched):
     """One gradient from each of the m first workers. Source: Begunov and Tyurin, arXiv 2602.03802.
 
     Attributes:
         batch: m.
     """
 
-    batch: int = 5  # pyright: ignore[reportIncompatibleMethodOverride]
-
-    def __post_init__(self) -> None:
-        whole("batch", self.batch)
+    batch: int = 5
 
     def done(self, counts: Num[Any, "... n"]) -> Bool[Any, "..."]:
         """Whether m workers have delivered."""
@@ -340,10 +333,6 @@ class MSynchronous(Rule):
         """Raise InputError where there are fewer than m workers."""
         if self.batch > n:
             raise InputError(f"m: got {self.batch}, 1 to n = {n} workers are allowed.")
-
-    def sized(self, size: Any) -> MSynchronous:
-        """The rule with another m."""
-        return resized(self, batch=size)
 
     hint_slots = _anyone
 
