@@ -146,8 +146,16 @@ def useful(rule: Rule, counts: Counts) -> Counts:
 def over(rule: Rule, counts: Float64[Array, "*any n"]) -> Bool[Array, "*any"]:
     """Whether a round is over, asked in the way that is fastest for the rule."""
     if isinstance(rule, Additive):
-        return rule.enough(rule.score(counts).sum(axis=-2))
+        return rule.enough(total(rule.score(counts)))
     return jnp.asarray(asked(rule.done, useful(rule, counts).astype(jnp.int64)))
+
+
+def total(scores: Float64[Array, "*any n s"]) -> Float64[Array, "*any s"]:
+    """The sum over workers, one by one along the last axis.
+
+    XLA gives a sum over the first axis of a narrow array to a library that is slow at it.
+    """
+    return jnp.stack([scores[..., i].sum(axis=-1) for i in range(scores.shape[-1])], axis=-1)
 
 
 def resized(rule: Self, **fields: Any) -> Self:
@@ -234,6 +242,10 @@ class Malenia(_Batched, Additive):  # pyright: ignore[reportIncompatibleVariable
         """Whether every worker has delivered and sum_i 1/M_i <= n^2 / M."""
         inverse = (1 / counts.clip(1)).sum(axis=-1)
         return (counts > 0).all(axis=-1) & (inverse * self.batch <= counts.shape[-1] ** 2 * (1 + _SLACK))
+
+    def hint_events(self, largest: int) -> int:
+        """A round takes M arrivals at least, and often several times as many."""
+        return max(16, largest // 4)
 
     def score(self, counts: Float64[Array, "*any n"]) -> Float64[Array, "*any n 3"]:
         """1/M_i where that is finite, whether it is not, and 1 to count the workers."""
