@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import jaxnigt as jn
+from jaxnigt.registry import names
 from jaxnigt.sweep.definition import run_module
 from tests.sweep.running import here
 
@@ -386,3 +387,16 @@ def test_a_model_of_ones_own_may_use_any_array_library(folder):
     rule = make("rule", "distinct", q=2)
     for namespace in (np, jnp):
         assert bool(rule.done(namespace.asarray([2, 2, 0])))
+
+
+def test_a_fault_in_a_maker_is_not_taken_for_a_wrong_argument(monkeypatch):
+    monkeypatch.setattr(names, "_ENTRIES", {kind: dict(found) for kind, found in names._ENTRIES.items()})
+
+    @jn.register("faulty", kind="rule")
+    def faulty(q: int = 1):
+        return q + "1"
+
+    with pytest.raises(TypeError, match="unsupported operand"):
+        make("rule", "faulty")
+    with pytest.raises(jn.InputError, match=r"rule\.z: faulty allows q"):
+        make("rule", "faulty", z=1)

@@ -188,9 +188,10 @@ def make(kind: str, given: Any, argument: str | None = None, **others: Any) -> A
         inner = kinds.get(names[key])
         others[names[key]] = _frozen(value) if inner is None else make(inner, value, f"{argument}.{key}")
     try:
-        return entry.maker(**others)
+        inspect.signature(entry.maker).bind(**others)
     except TypeError as error:
         raise InputError(f"{argument}: {entry.name}: {error}.") from None
+    return entry.maker(**others)  # outside, as a TypeError in the maker is no wrong argument
 
 
 def _frozen(value: Any) -> Any:

@@ -198,11 +198,10 @@ def _field(annotation: Any, number: Any) -> Any:
     if annotation == ArrayLike:
         return number
     members = _members(annotation)
-    kinds = {kind for member in members if (kind := kind_of(member))}
     # An environment is a class of the user's, which has a name of its own in TOML.
-    if kinds - {"environment"}:
-        kind = kinds.pop()
-        return union(kind) if entries(kind) else None
+    for kind in map(kind_of, members):
+        if kind and kind != "environment":
+            return union(kind) if entries(kind) else None
     found = [x for member in members if (x := _single(member, number)) is not None]
     return Union[tuple(found)] if found else None  # noqa: UP007  (made at run time)
 

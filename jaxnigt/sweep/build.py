@@ -14,6 +14,7 @@ from jaxnigt.methods import Asynchronous, Method
 from jaxnigt.problems import Problem
 from jaxnigt.profiles import Profile
 from jaxnigt.registry import Entry, lookup, make
+from jaxnigt.registry.names import known
 from jaxnigt.sweep.definition import Plain, leaves
 
 
@@ -42,11 +43,12 @@ def problem(table: Plain, workers: int) -> Problem:
     Raises:
         InputError: naming a key of `problem`.
     """
-    return _problem(json.dumps(table, sort_keys=True), problem_workers(table, workers))
+    return _problem(json.dumps(table, sort_keys=True), problem_workers(table, workers), known())
 
 
 @functools.lru_cache(maxsize=64)
-def _problem(text: str, workers: int) -> Problem:
+def _problem(text: str, workers: int, _: tuple[Entry, ...]) -> Problem:
+    # What is registered is an argument, so that a name that was registered anew is not the old thing.
     table = json.loads(text)
     entry = lookup("problem", table["kind"], "problem.kind")
     takes, own = _takes_workers(entry), table.pop("own", None)

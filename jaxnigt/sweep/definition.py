@@ -10,6 +10,7 @@ import functools
 import hashlib
 import importlib.util
 import itertools
+import linecache
 import sys
 import typing
 from collections.abc import Sequence
@@ -29,6 +30,7 @@ from jaxnigt.registry import Many, Number, Table, entries, hyperparameters, look
 from jaxnigt.registry.names import KEYS, Entry, known
 from jaxnigt.registry.tables import written
 from jaxnigt.sweep import merge
+from jaxnigt.sweep.fingerprint import renew
 
 Plain = dict[str, Any]
 """A table with one value for each key, ready for JSON."""
@@ -193,7 +195,7 @@ def parse(data: dict[str, Any], source: str = "definition") -> Definition:
         )
     data["module"] = found
     for module in found:
-        run_module(module)
+        run_module(module, again=True)
     try:
         return model().model_validate(data)
     except pydantic.ValidationError as error:
@@ -253,9 +255,12 @@ def _sentence(error: pydantic.ValidationError, data: dict[str, Any]) -> str:
     return f"{where}: got {first['input']!r}, {message[0].lower()}{message[1:]}"
 
 
-@functools.cache
-def run_module(path: str) -> None:
+def run_module(path: str, *, again: bool = False) -> None:
     """Run a Python file, which registers what it defines, once in a process.
+
+    Args:
+        path: of the file.
+        again: run it once more where it has changed since.
 
     Raises:
         InputError: a file that is not there or that raises.
@@ -263,9 +268,13 @@ def run_module(path: str) -> None:
     whole = str(Path(path).resolve())
     # A name that no other module has, as two files may be called alike.
     name = f"_{Path(whole).stem}_{hashlib.sha256(whole.encode()).hexdigest()[:8]}"
+    if name in sys.modules and not (again and Path(whole).is_file() and renew(whole)):
+        return
     spec = importlib.util.spec_from_file_location(name, whole)
     if spec is None or spec.loader is None or not Path(whole).is_file():
         raise InputError(f"module: got {whole!r}, a Python file is allowed.")
+    renew(whole)
+    linecache.checkcache(whole)
     with quiet():  # or the file's own import of it makes noise
         import brax.envs  # noqa: F401
     module = sys.modules[name] = importlib.util.module_from_spec(spec)

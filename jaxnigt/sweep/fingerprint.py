@@ -6,6 +6,7 @@ import ast
 import functools
 import hashlib
 import inspect
+import uuid
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -52,11 +53,12 @@ def _docstring(node: ast.AST) -> bool:
 
 
 def sources(*tables: Any) -> list[str]:
-    """Digests of the files of the user's that define what some tables name.
+    """Digests of the files of the user's that define what some tables name; a token for other things.
 
     What comes with jaxnigt or brax is left out, as their versions and code are part of the key already.
     """
-    found = {_digest(file) for table in tables for maker in _makers(table) if (file := _file(maker))}
+    makers = {maker for table in tables for maker in _makers(table) if not _ours(maker)}
+    found = {_digest(file) if (file := _file(maker)) else _token(maker) for maker in makers}
     return sorted(found)
 
 
@@ -81,15 +83,41 @@ def _makers(table: Any) -> list[Any]:
     return found
 
 
-def _file(maker: Any) -> str | None:
+def _ours(maker: Any) -> bool:
     while isinstance(maker, functools.partial):
         maker = maker.func
-    if maker is None or maker.__module__.partition(".")[0] in ("brax", "jaxnigt"):
+    return maker is None or maker.__module__.partition(".")[0] in ("brax", "jaxnigt")
+
+
+def _file(maker: Any) -> str | None:
+    """The file that defines a maker, None for what was typed in a notebook."""
+    while isinstance(maker, functools.partial):
+        maker = maker.func
+    try:
+        file = inspect.getsourcefile(maker)
+    except TypeError:
         return None
-    return inspect.getsourcefile(maker)
+    return file if file and Path(file).is_file() else None
 
 
 @functools.cache
+def _token(maker: Any) -> str:
+    """A word for a maker without a file, which another process or another definition does not share."""
+    return uuid.uuid4().hex[:16]
+
+
+_DIGESTS: dict[str, str] = {}
+
+
 def _digest(file: str) -> str:
     # Of what was there when it was first asked for, since an edit during a run is not what is trained.
-    return hashlib.sha256(Path(file).read_bytes()).hexdigest()[:16]
+    if file not in _DIGESTS:
+        renew(file)
+    return _DIGESTS[file]
+
+
+def renew(file: str) -> bool:
+    """Look at a file again, and say whether it is another than it was."""
+    digest = hashlib.sha256(Path(file).read_bytes()).hexdigest()[:16]
+    before, _DIGESTS[file] = _DIGESTS.get(file), digest
+    return digest != before

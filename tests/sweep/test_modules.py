@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import jaxnigt as jn
 from jaxnigt.sweep import definition as spec
 from jaxnigt.sweep import fingerprint, plan
 from tests import line
@@ -106,6 +107,7 @@ def test_an_edit_during_a_run_is_no_part_of_its_keys(definition):
 def test_problems_without_environments_do_not_import_brax():
     words = """
 import sys
+import jaxnigt as jn
 from jaxnigt.sweep import definition as spec, plan
 tables = {"problem": {"kind": "tabular"}, "methods": [{"name": "rennala_nigt", "iterations": 10}]}
 profiles = [{"label": "equal", "family": "equal"}]
@@ -127,3 +129,45 @@ def test_where_the_file_lies_is_no_part_of_a_key(definition, tmp_path):
         (unit,) = plan.unique_units(plan.panels(spec.read(folder / "own.toml")))
         keys.append(unit.key)
     assert keys[0] == keys[1]
+
+
+OWN = """
+import jax.numpy as jnp
+import jaxnigt as jn
+
+
+@jn.register(NAME, kind="problem")
+def bowl(at: float = AT):
+    def objective(params, key, worker):
+        return ((params - at) ** 2).sum()
+
+    return jn.problems.stochastic(objective, lambda key: jnp.zeros(3), minimise=True)
+"""
+
+
+def _start(out, name, **more):
+    """J(theta_0) of a problem of one's own, in this process as in a notebook."""
+    training = {"seeds": 1, "eval_batch": 1}
+    methods = [{"name": "rennala_nigt", "batch": 2, "iterations": 10, "stepsize": 0.1}]
+    profiles = [{"label": "equal", "family": "equal"}]
+    problem = {"problem": {"kind": name}, "workers": 2, "figure": False, "name": "own"}
+    found = jn.sweep.run(
+        {**problem, "training": training, "methods": methods, "profiles": profiles} | more, out=out
+    )
+    return float(found["methods/rennala_nigt"]["objective"].values.ravel()[0])
+
+
+@pytest.mark.loose
+def test_a_file_that_is_edited_is_run_again_in_the_same_process(tmp_path):
+    path = tmp_path / "mine.py"
+    for at, expected in ((1, -3.0), (30, -2700.0)):
+        path.write_text(OWN.replace("NAME", "'edited'").replace("AT", str(at)))
+        assert _start(tmp_path / "out", "edited", module=[str(path)]) == expected
+
+
+@pytest.mark.loose
+def test_what_is_typed_has_no_file_and_is_not_mixed_up(tmp_path):
+    for at, expected in ((1, -3.0), (30, -2700.0)):
+        code = OWN.replace("NAME", "'typed'").replace("AT", str(at))
+        exec(compile(code, "<cell>", "exec"), {"__name__": "__main__"})
+        assert _start(tmp_path / "out", "typed") == expected
