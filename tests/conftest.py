@@ -7,6 +7,7 @@ import matplotlib as mpl
 import pytest
 
 from jaxnigt.sweep.cost import use_compilation_cache
+from jaxnigt.training.stopwatch import make_room
 
 # The sweeps that tests start have one device, as tests have themselves, so that bits can be compared.
 os.environ.setdefault("JAX_NUM_CPU_DEVICES", "1")
@@ -23,6 +24,12 @@ def _strict(request):
         return
     with jax.numpy_rank_promotion("raise"), jax.numpy_dtype_promotion("strict"):
         yield
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _room():
+    """Thousands of tests compile more programs than one process can hold."""
+    make_room()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -28,6 +28,7 @@ from jaxnigt.training.arrivals import ArrivalProgram
 from jaxnigt.training.rounds import Program, RoundProgram, Task
 from jaxnigt.training.runs import Device, Record, seed_keys
 from jaxnigt.training.snapshots import Snapshots
+from jaxnigt.training.stopwatch import make_room
 from jaxnigt.training.trace import Trace
 
 Progress = Callable[[int, int, float], None]
@@ -101,6 +102,7 @@ def train(
     if eval_every > iterations:
         raise InputError(f"eval_every: got {eval_every}, 1 to iterations = {iterations} is allowed.")
     begin = time.perf_counter()
+    make_room()
     key = jax.random.key(key) if isinstance(key, int) else key
     task = Task(
         problem,
