@@ -149,17 +149,18 @@ class OverSlots(Problem):
 
     def __init__(self, problem: Problem, over: Mesh):
         self.problem, self.over, self.workers = problem, over, problem.workers
-        # All else is as the problem has it.
-        self.init, self.evaluate, self.observe = problem.init, problem.evaluate, problem.observe
-        self.dimension, self.trajectory_bytes = problem.dimension, problem.trajectory_bytes
 
     def __repr__(self) -> str:
         # Snapshots know a problem by how it prints, whatever devices it is on.
         return repr(self.problem)
 
     def init(self, key: Key[Array, ""]) -> Params:
-        """As the problem has it."""
-        raise AssertionError  # the instance has the problem's own
+        """The problem's initial point."""
+        return self.problem.init(key)
+
+    def observe(self, params: Params, estimate: Estimate) -> Params:
+        """What the problem learns from an estimate."""
+        return self.problem.observe(params, estimate)
 
     def estimate(
         self,
@@ -183,8 +184,8 @@ class OverSlots(Problem):
         return _estimates(self.problem, self.over, params, keys, workers, weights)
 
     def evaluate(self, params: Params, keys: Key[Array, " B"]) -> Evaluation:
-        """As the problem has it."""
-        raise AssertionError  # the instance has the problem's own
+        """The problem's evaluation, on every device."""
+        return self.problem.evaluate(params, keys)
 
     def evaluations(self, params: Params, keys: Key[Array, "R B"]) -> Evaluation:
         """The problem's evaluations with their runs shared out."""
