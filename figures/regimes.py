@@ -112,8 +112,7 @@ def rounds_and_bounds(tree: xr.DataTree, grid: Grid) -> Float64[np.ndarray, "rul
 def rounds_to(data: xr.Dataset, threshold: float) -> float:
     """Median over seeds of the rounds before the evaluation that is the first at the threshold."""
     values = data["objective"].transpose("seed", "evaluation").values
-    rounds = np.broadcast_to(data["eval_round"].values, values.shape)
-    return float(np.median(jn.time_to(values, rounds, threshold)))
+    return float(np.median(jn.time_to(values, data["eval_round"].values, threshold)))
 
 
 def longest_round(rule: str, grid: Grid, batch: int) -> Float64[np.ndarray, "p c"]:

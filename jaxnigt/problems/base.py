@@ -98,6 +98,19 @@ class Problem(abc.ABC):
         """The gradient of `estimate` alone."""
         return self.estimate(params, keys, workers, weights).gradient
 
+    def trainable(self, params: Params) -> Params:
+        """The part of params, or of a gradient, that update rules see: all of it by default.
+
+        A problem that keeps statistics among its params leaves them out here, so that no weight decay
+        or clipping changes them.
+        """
+        return params
+
+    def with_trainable(self, params: Params, trainable: Params) -> Params:
+        """Params whose `trainable` part is another."""
+        del params
+        return trainable
+
     def observe(self, params: Params, estimate: Estimate) -> Params:
         """Params with what a problem learns from samples without gradients. Called once a round."""
         return params

@@ -95,8 +95,8 @@ class FixedNormalisation(Normalisation):
 class RunningNormalisation(Normalisation):
     """(x - mean) / std with the moments of all observations of earlier rounds.
 
-    Params hold the moments under "normaliser". Their gradient is zero: update rules leave them alone,
-    and they do not enter the norm of a direction.
+    Params hold the moments under "normaliser". Update rules do not see them, and they do not enter the
+    norm of a direction.
 
     Example:
         >>> seen = RunningNormalisation().observed(jnp.array([[[1.0], [3.0]]]), jnp.ones((1, 2), bool))
@@ -246,6 +246,14 @@ class PolicyGradient(Problem):
         discounted = reward @ discounts(self.discount, self.horizon, reward.dtype)
         per_worker = discounted.reshape(len(keys), -1, count).mean(axis=1)
         return Evaluation(per_worker.mean(axis=-1), reward.sum(axis=-1).mean(axis=-1), per_worker)
+
+    def trainable(self, params: Params) -> Params:
+        """The policy's own params, without what the normalisation keeps beside them."""
+        return {"params": params["params"]}
+
+    def with_trainable(self, params: Params, trainable: Params) -> Params:
+        """Params with another policy and the same normalisation."""
+        return {**params, **trainable}
 
     def observe(self, params: Params, estimate: Estimate) -> Params:
         """Params whose normalisation has learnt from this round's observations."""

@@ -93,7 +93,8 @@ def compute(
     for module in unit.modules:
         run_module(module)
     problem, method = build.problem(unit.problem, unit.workers), build.method(unit.method, unit.workers)
-    kept = snapshots and Snapshots(snapshots, every=every, stopping=stopping)
+    options = {"every": every, "stopping": stopping, "fingerprint": unit.key}
+    kept = snapshots and Snapshots(snapshots, **options)
     batch = unit.batch
     trace = train(
         problem,

@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from jaxtyping import Array, Bool, Int, Int32
 
 from jaxnigt.clock import verify
@@ -164,8 +163,9 @@ class ArrivalProgram(Program):
         """n."""
         return self.n
 
-    def until(self, done: int) -> int:
-        """The next evaluation."""
+    def until(self, done: int, most: int | None = None) -> int:
+        """The next evaluation, as wavefronts are planned up to there."""
+        del most
         return min(done + self.task.eval_every, self.task.iterations)
 
     def advance(self, state: RunState, keys: RunKeys, done: int, until: int) -> tuple[RunState, Record]:
@@ -268,16 +268,12 @@ def _updates(
 
     def apply(run: RunState, lane: tuple[Lanes, Estimate]) -> tuple[RunState, Record]:
         (update, worker, version, starts), estimate = lane
-        descent = jax.tree.map(jnp.negative, estimate.gradient)
-        updates, after = optimiser.update(descent, run.optimiser, run.params, version=version)
-        params: Params = problem.observe(optax.apply_updates(run.params, updates), estimate)
-        point = rule.eval_params(after, params)
-        held = update >= 0
-        points = _begun(run.points, point, worker, held, starts)
         means = estimate.discounted[0], estimate.undiscounted[0]
-        record = runs.recorded(*means, estimate, after, updates)
-        params, after = _where(held, (params, after), (run.params, run.optimiser))
-        return RunState(params, after, points), record
+        after, record = runs.step(problem, optimiser, run, estimate, means, version=version)
+        held = update >= 0
+        points = _begun(run.points, runs.point(problem, rule, after), worker, held, starts)
+        params, state = _where(held, after[:2], run[:2])
+        return RunState(params, state, points), record
 
     return jax.lax.scan(apply, run, (lanes, estimates))
 

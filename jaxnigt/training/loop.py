@@ -8,7 +8,6 @@ problem, the update rule and the number of slots: methods that differ in nothing
 from __future__ import annotations
 
 import hashlib
-import re
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -16,7 +15,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Key
+from jaxtyping import Array, Bool, Float, Key
 
 from jaxnigt.checks import InputError, TrainingDiverged, whole
 from jaxnigt.clock.communication import Model
@@ -26,8 +25,8 @@ from jaxnigt.problems.base import Evaluation, Params, Problem
 from jaxnigt.profiles import Profile
 from jaxnigt.training.arrivals import ArrivalProgram
 from jaxnigt.training.rounds import Program, RoundProgram, Task
-from jaxnigt.training.runs import Device, Record, seed_keys
-from jaxnigt.training.snapshots import Snapshots
+from jaxnigt.training.runs import Device, Record, RunKeys, seed_keys
+from jaxnigt.training.snapshots import Identity, Snapshots
 from jaxnigt.training.stopwatch import make_room
 from jaxnigt.training.trace import Trace
 
@@ -36,6 +35,9 @@ Progress = Callable[[int, int, float], None]
 
 _CLOCK = 2**32 - 1
 """Folded into the key for the clock; no seed is as large."""
+
+_KNOWN = 3
+"""Rounds by which a training is known: momentum shows from the second on."""
 
 
 def train(
@@ -118,22 +120,23 @@ def train(
     )
     program = _program(task)
     keys = seed_keys(key, task.seeds)
+    identity = _identity(program, keys, key, snapshots)
     state, done = program.placed(program.initial(keys)), 0
     kept = Kept([], [])
-    token = "" if snapshots is None else _token(program, key)
-    if snapshots is not None and (found := snapshots.restore(state, token)) is not None:
+    if snapshots is not None and (found := snapshots.restore(state, identity)) is not None:
         done, state, saved = found
         state, kept = program.placed(jax.tree.map(jnp.asarray, state)), Kept.of(saved)
     while done < iterations:
         if done % eval_every == 0:
             kept.evaluations.append(program.evaluated(state, keys, done))
+            _check_evaluation(kept.evaluations[-1], done, task, keep_diverged)
         until = program.until(done)
         state, record = program.advance(state, keys, done, until)
         _check_finite(record, done, task, keep_diverged)
         kept.records.append(record)
         done = until
         if snapshots is not None:
-            snapshots.offer(done, state, kept.saved, token)
+            snapshots.offer(done, state, kept.saved, identity)
         if progress:
             (_print if progress is True else progress)(done, iterations, kept.best())
     return _trace(program, state.params, kept, time.perf_counter() - begin)
@@ -176,23 +179,42 @@ class Kept(NamedTuple):
         return cls([record], [Evaluation(*(values[i] for values in each)) for i in rows])
 
 
-def _token(program: Program, key: Key[Array, ""]) -> str:
-    """A digest of what tells one training from another; the problem by how it prints."""
+def _identity(
+    program: Program, keys: RunKeys, key: Key[Array, ""], snapshots: Snapshots | None
+) -> Identity:
+    """What tells this training from another: its numbers, and what its first rounds compute.
+
+    The caller's fingerprint stands for both, where there is one.
+    """
+    nothing = np.zeros(1)
+    if snapshots is None or snapshots.fingerprint is not None:
+        return Identity("" if snapshots is None else str(snapshots.fingerprint), nothing)
     task = program.task
     words = (
-        repr(task.problem),
         task.method.name,
-        repr(task.method.collection),
         task.method.init_batch,
         sorted((name, leaf.tolist()) for name, leaf in program.leaves.items()),
-        np.asarray(jax.random.key_data(key)).tolist(),
+        (str(jax.random.key_impl(key)), np.asarray(jax.random.key_data(key)).tolist()),
         (task.iterations, task.seeds, task.eval_every, task.eval_batch),
     )
-    # Where an object lies in memory tells nothing about it, and another process has it elsewhere.
-    digest = hashlib.sha256(re.sub(r" at 0x[0-9a-fA-F]+", "", repr(words)).encode())
-    if program.times is not None:
-        digest.update(np.ascontiguousarray(program.times).tobytes())
-    return digest.hexdigest()
+    digest = hashlib.sha256(repr(words).encode())
+    for known in (program.samples, program.times):
+        if known is not None:
+            digest.update(np.ascontiguousarray(known).tobytes())
+    return Identity(digest.hexdigest(), _first_rounds(program, keys))
+
+
+def _first_rounds(program: Program, keys: RunKeys) -> Float[np.ndarray, "N P A S"]:
+    """J at the initial points, and what two rounds or more record."""
+    state = program.placed(program.initial(keys))
+    rows = [program.evaluated(state, keys, 0).objective[None]]
+    done = 0
+    while done < min(_KNOWN, program.task.iterations):
+        until = program.until(done, _KNOWN)
+        state, record = program.advance(state, keys, done, until)
+        rows += [np.asarray(numbers) for numbers in record]
+        done = until
+    return np.concatenate(rows)
 
 
 def _seeds(seeds: int | Sequence[int]) -> tuple[int, ...]:
@@ -228,9 +250,21 @@ def _check_finite(record: Record, first: int, task: Task, keep: bool) -> None:
     steps = (record.gradient_norm, record.direction_norm, record.batch_discounted)
     bad = np.asarray(~np.isfinite(np.stack(steps)).all(axis=0))
     if bad.any() and not (keep and not bad[-1].all()):
-        k, _, run, seed = (int(i[0]) for i in np.nonzero(bad))
-        values = {name: float(leaf[run]) for name, leaf in task.method.leaves().items()}
-        raise TrainingDiverged(first + k, task.seeds[seed], values)
+        raise _diverged(bad, first, task)
+
+
+def _check_evaluation(evaluation: Evaluation, done: int, task: Task, keep: bool) -> None:
+    """Raise TrainingDiverged where an evaluation is not finite; with `keep`, where none is finite."""
+    bad = ~np.isfinite(evaluation.objective)
+    if bad.any() and not (keep and not bad.all()):
+        raise _diverged(bad[None], done, task)
+
+
+def _diverged(bad: Bool[np.ndarray, "K P A S"], first: int, task: Task) -> TrainingDiverged:
+    """The exception that names the first of some bad numbers."""
+    k, _, run, seed = (int(i[0]) for i in np.nonzero(bad))
+    values = {name: float(leaf[run]) for name, leaf in task.method.leaves().items()}
+    return TrainingDiverged(first + k, task.seeds[seed], values)
 
 
 def _trace(program: Program, params: Params, kept: Kept, seconds: float) -> Trace:

@@ -151,12 +151,19 @@ class OverSlots(Problem):
         self.problem, self.over, self.workers = problem, over, problem.workers
 
     def __repr__(self) -> str:
-        # Snapshots know a problem by how it prints, whatever devices it is on.
         return repr(self.problem)
 
     def init(self, key: Key[Array, ""]) -> Params:
         """The problem's initial point."""
         return self.problem.init(key)
+
+    def trainable(self, params: Params) -> Params:
+        """What update rules see of the problem's params."""
+        return self.problem.trainable(params)
+
+    def with_trainable(self, params: Params, trainable: Params) -> Params:
+        """The problem's params with another such part."""
+        return self.problem.with_trainable(params, trainable)
 
     def observe(self, params: Params, estimate: Estimate) -> Params:
         """What the problem learns from an estimate."""

@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from jaxtyping import Array, Float, Float32, Int, Int32, Key
 
 from jaxnigt.checks import InputError
@@ -95,8 +94,11 @@ class Program(abc.ABC):
         return None
 
     @abc.abstractmethod
-    def until(self, done: int) -> int:
-        """Where a call that begins after `done` rounds stops: no later than the next evaluation."""
+    def until(self, done: int, most: int | None = None) -> int:
+        """Where a call that begins after `done` rounds stops: no later than the next evaluation.
+
+        It stops at `most` where the program can.
+        """
 
     @abc.abstractmethod
     def advance(self, state: RunState, keys: RunKeys, done: int, until: int) -> tuple[RunState, Record]:
@@ -188,12 +190,12 @@ class RoundProgram(Program):
         check_ends(times, profile)
         super().__init__(task, times, self.counts.sum(axis=-1), profile.shape)
 
-    def until(self, done: int) -> int:
-        """A first round of another batch is a call of its own."""
+    def until(self, done: int, most: int | None = None) -> int:
+        """The next evaluation. A first round of another batch is a call of its own."""
         if done == 0 and self.first_differs:
             return 1
-        every = self.task.eval_every
-        return min((done // every + 1) * every, self.task.iterations)
+        every, last = self.task.eval_every, self.task.iterations
+        return min((done // every + 1) * every, last, last if most is None else most)
 
     def advance(self, state: RunState, keys: RunKeys, done: int, until: int) -> tuple[RunState, Record]:
         """Runs after round `until` - 1, and what happened in between; the state is consumed."""
@@ -313,7 +315,7 @@ def _round(
 
     def ask(leaf: Leaves, key: RunKeys, slots: Any, run: RunState) -> Any:
         samples = runs.fold_in_all(jax.random.fold_in(key.train, k), slots[0].shape[0])
-        return rule.eval_params(run.optimiser, run.params), samples, *slots
+        return runs.point(problem, rule, run), samples, *slots
 
     def step(leaf: Leaves, key: RunKeys, slots: Any, answer: tuple[RunState, Estimate]) -> Any:
         return _step(problem, rule, leaf, slots[1], *answer)
@@ -331,13 +333,10 @@ def _step(
     estimate: Estimate,
 ) -> tuple[RunState, Record]:
     """What one run does with its aggregate."""
-    descent = jax.tree.map(jnp.negative, estimate.gradient)
-    updates, after = rule.at(leaf).update(descent, run.optimiser, run.params)
-    params: Params = problem.observe(optax.apply_updates(run.params, updates), estimate)
     used = (weights > 0).astype(estimate.discounted.dtype)
 
     def mean(values: Float[Array, " B"]) -> Float[Array, ""]:
         return (used * values).sum() / used.sum()
 
     means = mean(estimate.discounted), mean(estimate.undiscounted)
-    return RunState(params, after), runs.recorded(*means, estimate, after, updates)
+    return runs.step(problem, rule.at(leaf), run, estimate, means)

@@ -71,13 +71,39 @@ class Record(NamedTuple):
     direction_norm: Float[Array | np.ndarray, "..."]
 
 
-def recorded(
-    discounted: Array, undiscounted: Array, estimate: Estimate, after: Any, updates: Params
-) -> Record:
-    """A record in float32. The direction of a rule without momentum is its update."""
+def step(
+    problem: Problem,
+    optimiser: optax.GradientTransformationExtraArgs,
+    run: RunState,
+    estimate: Estimate,
+    means: tuple[Array, Array],
+    **extra: Array,
+) -> tuple[RunState, Record]:
+    """One run after a step along its aggregate, its points unchanged, and what to record in float32.
+
+    Args:
+        problem: whose `trainable` params the step changes.
+        optimiser: its update rule at its hyperparameters.
+        run: before the step.
+        estimate: holds the aggregate.
+        means: mean returns of the trajectories, discounted and not.
+        extra: what the update rule may want to know besides.
+    """
+    descent = jax.tree.map(jnp.negative, problem.trainable(estimate.gradient))
+    before = problem.trainable(run.params)
+    updates, after = optimiser.update(descent, run.optimiser, before, **extra)
+    params = problem.with_trainable(run.params, optax.apply_updates(before, updates))
+    # The direction of a rule without momentum is its update.
     direction = tree.norm(tree.get(after, "direction", updates))
-    found = Record(discounted, undiscounted, tree.norm(estimate.gradient), direction)
-    return jax.tree.map(lambda x: x.astype(jnp.float32), found)
+    record = Record(*means, tree.norm(estimate.gradient), direction)
+    record = jax.tree.map(lambda x: x.astype(jnp.float32), record)
+    return RunState(problem.observe(params, estimate), after, run.points), record
+
+
+def point(problem: Problem, rule: UpdateRule, run: RunState) -> Params:
+    """Where a run takes its next gradient."""
+    at = rule.eval_params(run.optimiser, problem.trainable(run.params))
+    return problem.with_trainable(run.params, at)
 
 
 def seed_keys(key: Key[Array, ""], seeds: Sequence[int]) -> RunKeys:
@@ -132,10 +158,13 @@ def initial_state(
 
     def one_run(leaf: Leaves, key: RunKeys) -> RunState:
         params = problem.init(key.init)
-        optimiser = rule.at(leaf).init(params)
-        point = rule.eval_params(optimiser, params)
-        points = workers and jax.tree.map(lambda x: jnp.broadcast_to(x, (workers, *x.shape)), point)
-        return RunState(params, optimiser, points)
+        run = RunState(params, rule.at(leaf).init(problem.trainable(params)))
+        if workers is None:
+            return run
+        each = jax.tree.map(
+            lambda x: jnp.broadcast_to(x, (workers, *x.shape)), point(problem, rule, run)
+        )
+        return run._replace(points=each)
 
     runs = jax.vmap(jax.vmap(one_run, (None, 0)), (0, None))(leaves, keys)
     return jax.tree.map(lambda x: jnp.broadcast_to(x, (schedules, *x.shape)), runs)

@@ -8,7 +8,7 @@ import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -17,15 +17,51 @@ from jaxnigt.checks import Stopped
 
 Tree = Any
 
+_LOG = logging.getLogger(__name__)
+
+
+_CLOSE, _SMALL = 1e-5, 1e-6
+"""Differences by rounding on other devices, relative to a number and to the largest beside it."""
+
+
+class Identity(NamedTuple):
+    """What tells one training from another.
+
+    Attributes:
+        words: a digest of its numbers and words.
+        computed: what its first rounds compute, f[N, ...]; a problem and a rule are known by that.
+    """
+
+    words: str
+    computed: np.ndarray
+
+    def same(self, words: np.ndarray, computed: np.ndarray) -> bool:
+        """Whether a snapshot with these is of this training."""
+        if words.tobytes() != self.saved_words().tobytes() or computed.shape != self.computed.shape:
+            return False
+        scale = np.nan_to_num(np.abs(self.computed)).reshape(len(computed), -1).max(axis=1, initial=0.0)
+        near = _CLOSE * np.abs(self.computed) + _SMALL * scale.reshape(-1, *[1] * (computed.ndim - 1))
+        equal = (computed == self.computed) | (np.isnan(computed) & np.isnan(self.computed))
+        return bool((equal | (np.abs(computed - self.computed) <= near)).all())
+
+    def saved_words(self) -> np.ndarray:
+        """The words as an array, with something in it even where they are empty."""
+        return np.frombuffer(f"token {self.words}".encode(), np.uint8)
+
 
 class Snapshots:
     """The last snapshot of one training, kept in a folder.
+
+    Training goes on from a snapshot only where it is the same training: the same numbers, and a problem
+    and a method that compute the same in their first rounds. Otherwise it says so and begins anew.
 
     Args:
         folder: of this training alone; made when it is needed.
         every: seconds between snapshots.
         stopping: asked at every safe point. Where it answers True a snapshot is taken and `Stopped` is
             raised.
+        fingerprint: of everything that decides the numbers, where the caller has one. By default
+            training computes its first rounds once more to know itself.
 
     Example:
         >>> Snapshots("somewhere", every=60.0).restored
@@ -33,21 +69,27 @@ class Snapshots:
     """
 
     def __init__(
-        self, folder: Path | str, *, every: float = 120.0, stopping: Callable[[], bool] = lambda: False
+        self,
+        folder: Path | str,
+        *,
+        every: float = 120.0,
+        stopping: Callable[[], bool] = lambda: False,
+        fingerprint: str | None = None,
     ):
         self.folder, self.every, self.stopping = Path(folder).absolute(), every, stopping
+        self.fingerprint = fingerprint
         self.restored = False
         self._last = time.monotonic()
 
     def __repr__(self) -> str:
         return f"Snapshots({str(self.folder)!r}, every={self.every:g} s)"
 
-    def restore(self, state: Tree, token: str = "") -> tuple[int, Tree, Tree] | None:
+    def restore(self, state: Tree, identity: Identity) -> tuple[int, Tree, Tree] | None:
         """Rounds done, the state and what was recorded; None where there is no usable snapshot.
 
         Args:
             state: one with the structure and shapes of what was saved.
-            token: what the snapshot must have been taken with. That of another training is of no use.
+            identity: of the training, which that of the snapshot must equal.
         """
         if not self.folder.is_dir():
             return None
@@ -57,16 +99,23 @@ class Snapshots:
                     saved = self._read(manager, step)
                     leaves, structure = jax.tree.flatten(state)
                     found = [saved["state"][str(i)] for i in range(len(saved["state"]))]
-                    same = saved["token"].tobytes() == _bytes(token).tobytes()
+                    same = identity.same(saved["token"], saved["computed"])
                     if same and [np.shape(x) for x in found] == [np.shape(x) for x in leaves]:
                         self.restored = True
                         return step, jax.tree.unflatten(structure, found), saved["records"]
+                    _LOG.warning(
+                        "the snapshot in %s is of another training, so this one begins anew", self.folder
+                    )
                 except Exception as error:  # whatever is wrong with it, training can begin anew
-                    logging.getLogger(__name__).warning("snapshot %s is of no use: %s", step, error)
+                    _LOG.warning("snapshot %s is of no use: %s", step, error)
         return None
 
     def offer(
-        self, done: int, state: Tree, records: Callable[[], dict[str, np.ndarray]], token: str = ""
+        self,
+        done: int,
+        state: Tree,
+        records: Callable[[], dict[str, np.ndarray]],
+        identity: Identity,
     ) -> None:
         """Take a snapshot if it is time. This is a safe point.
 
@@ -74,7 +123,7 @@ class Snapshots:
             done: rounds.
             state: what training goes on from.
             records: called for what it has recorded.
-            token: of the training.
+            identity: of the training.
 
         Raises:
             Stopped: training is to stop. The snapshot is there, if it could be written.
@@ -83,9 +132,10 @@ class Snapshots:
         if stop or time.monotonic() - self._last >= self.every:
             leaves = {str(i): np.asarray(x) for i, x in enumerate(jax.tree.leaves(state))}
             try:
-                self._write(done, {"state": leaves, "records": records(), "token": _bytes(token)})
+                known = {"token": identity.saved_words(), "computed": identity.computed}
+                self._write(done, {"state": leaves, "records": records(), **known})
             except Exception as error:  # a full disk must not end a training that can go on
-                logging.getLogger(__name__).warning("no snapshot at %s: %s", done, error)
+                _LOG.warning("no snapshot at %s: %s", done, error)
             self._last = time.monotonic()
         if stop:
             raise Stopped(done)
@@ -118,8 +168,3 @@ class Snapshots:
             shapes = manager.item_metadata(step)
             kinds = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), shapes.tree)
             return manager.restore(step, args=ocp.args.PyTreeRestore(restore_args=kinds))
-
-
-def _bytes(token: str) -> np.ndarray:
-    """A word as an array, with something in it even where it is empty."""
-    return np.frombuffer(f"token {token}".encode(), np.uint8)

@@ -12,6 +12,7 @@ import pytest
 
 import jaxnigt as jn
 from jaxnigt.sweep import execute, store, work
+from jaxnigt.training.snapshots import Identity
 from tests.sweep.running import DEFINITION, here, same, start, sweep, wait_for
 
 
@@ -347,12 +348,12 @@ def test_snapshots_go_on_from_where_they_were_taken(tmp_path):
 
 def test_a_snapshot_of_no_use_is_passed_over(tmp_path):
     kept = jn.Snapshots(tmp_path / "s", every=0.0)
-    state = {"x": jnp.arange(3.0)}
-    kept.offer(7, state, lambda: {"r": jnp.ones(2)})
-    assert kept.restore(state)[0] == 7
-    assert kept.restore(state, "another training") is None
-    assert kept.restore({"x": jnp.arange(4.0)}) is None
+    state, identity = {"x": jnp.arange(3.0)}, Identity("this training", np.zeros(1))
+    kept.offer(7, state, lambda: {"r": np.ones(2)}, identity)
+    assert kept.restore(state, identity)[0] == 7
+    assert kept.restore(state, identity._replace(words="another training")) is None
+    assert kept.restore({"x": jnp.arange(4.0)}, identity) is None
     for path in (tmp_path / "s" / "7").rglob("*"):
         if path.is_file():
             path.write_bytes(b"")
-    assert kept.restore(state) is None
+    assert kept.restore(state, identity) is None

@@ -128,6 +128,23 @@ def test_a_number_that_is_not_finite_stops_training_and_says_where(problem):
     assert caught.value.round <= 2
 
 
+def test_an_evaluation_that_is_not_finite_stops_training_and_says_where():
+    """Its gradients are finite, so that nothing else would tell."""
+
+    def objective(params, key, worker):
+        return -((params - 1.0) ** 2)
+
+    problem = jn.problems.stochastic(
+        objective, lambda key: jax.numpy.zeros(()), exact=lambda x, worker: jax.numpy.log(0.35 - x)
+    )
+    method = jn.methods.rennala_nigt(4, stepsize=[0.01, 0.1], momentum=0.5)
+    with pytest.raises(jn.TrainingDiverged, match=r"at round 4, seed 0 \(stepsize = 0.1"):
+        run(problem, method, seeds=1, iterations=6, eval_every=2)
+    trace = run(problem, method, seeds=1, iterations=6, eval_every=2, keep_diverged=True)
+    assert np.isfinite(trace.objective[0]).all()
+    assert np.isnan(trace.objective[1, 0]).tolist() == [False, False, True]
+
+
 @pytest.mark.parametrize(
     ("update", "hyperparameters", "words"),
     [

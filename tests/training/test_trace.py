@@ -1,7 +1,9 @@
 import dataclasses
+import re
 
 import numpy as np
 import pytest
+import xarray as xr
 
 import jaxnigt as jn
 from tests.clock import reference
@@ -78,9 +80,42 @@ def test_eval_times_are_when_the_point_exists():
 def test_time_to():
     values = np.array([[0.0, 1.0, 0.5], [0.0, 0.2, 0.4]])
     times = np.array([[1.0, 2.0, 3.0], [10.0, 20.0, 30.0]])
-    np.testing.assert_array_equal(jn.time_to(values, times, 0.5), [2.0, np.inf])
+    np.testing.assert_array_equal(jn.time_to(values, times[0], 0.5), [2.0, np.inf])
+    np.testing.assert_array_equal(jn.time_to(values[1], times, 0.4), [3.0, 30.0])
     # Every series under every profile.
     crossed = jn.time_to(values[None], times[:, None], 0.4)
     np.testing.assert_array_equal(crossed, [[2.0, 3.0], [20.0, 30.0]])
-    np.testing.assert_array_equal(jn.time_to(values, times, np.array([1.0, 0.1])), [2.0, 20.0])
+    each = jn.time_to(values, times[0], np.array([1.0, 0.1]))
+    np.testing.assert_array_equal(each, [2.0, 2.0])
     assert jn.time_to([np.nan, 1.0], [0.0, 1.0], 0.5) == 1.0
+
+
+def test_time_to_says_where_axes_without_labels_are_paired():
+    """Three seeds and three profiles are not three pairs."""
+    values, times = np.eye(3), np.arange(1.0, 10.0).reshape(3, 3)
+    with pytest.warns(UserWarning, match=r"pairs entry i of values \(3,\) with entry i of times \(3,\)"):
+        paired = jn.time_to(values, times, 1.0)
+    np.testing.assert_array_equal(paired, [1.0, 5.0, 9.0])
+    labelled = jn.time_to(
+        xr.DataArray(values, dims=("seed", "evaluation")),
+        xr.DataArray(times, dims=("profile", "evaluation")),
+        1.0,
+    )
+    assert labelled.dims == ("profile", "seed")
+    np.testing.assert_array_equal(labelled, times)
+
+
+def test_time_to_refuses_axes_that_do_not_fit():
+    values = xr.DataArray(np.zeros((2, 3)), dims=("seed", "evaluation"))
+    for arguments, words in (
+        ((np.zeros(5), np.zeros(7), 0.0), "times: got shape (7,) for values (5,)"),
+        ((np.zeros((5, 2)), np.zeros((7, 2)), 0.0), "times: leading axes (7,) do not broadcast"),
+        ((np.zeros((5, 2)), np.zeros(2), np.zeros(2)), "threshold: got shape (2,)"),
+        ((np.zeros((2, 3)), np.zeros(3), np.zeros((4, 1))), "threshold: got shape (4, 1)"),
+        ((values, np.zeros(3), 0.0), "times: got ndarray, a DataArray"),
+        ((values, values.rename(evaluation="round"), 0.0), "times: got DataArray"),
+        ((values, values.isel(evaluation=[0, 1]), 0.0), "do not fit values"),
+        ((values, values, [0.0, 1.0]), "threshold: got [0.0, 1.0], one number"),
+    ):
+        with pytest.raises(jn.InputError, match=re.escape(words)):
+            jn.time_to(*arguments)
