@@ -99,14 +99,15 @@ def sweep(
     """Train, replay and draw what definitions ask for."""
     from jaxnigt.checks import InputError
     from jaxnigt.figures import draw
-    from jaxnigt.sweep import cost, merge, screen
-    from jaxnigt.sweep.definition import modules, parse, template
+    from jaxnigt.sweep import cost, screen
+    from jaxnigt.sweep.definition import merged, modules, parse
     from jaxnigt.sweep.execute import STOPPED, Cluster, Options, execute
+    from jaxnigt.sweep.schema import template
 
     if show_template:
         typer.echo(template())
         return
-    tables = [merge.read(file, size=size, changes=changes or ()) for file in files or ()]
+    tables = [merged(file, size=size, changes=changes or ()) for file in files or ()]
     if not tables:
         raise InputError("FILE: got none, at least one definition is needed.")
     # Before any module runs, as it may start JAX.

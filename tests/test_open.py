@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import jaxnigt as jn
-from jaxnigt.registry import names
+from jaxnigt import registry
 from jaxnigt.sweep.definition import run_module
 from tests.sweep.running import here
 
@@ -179,9 +179,7 @@ def folder(tmp_path_factory):
 
 
 def make(kind, name, **arguments):
-    from jaxnigt import registry
-
-    return registry.make(kind, {registry.names.KEYS[kind]: name, **arguments})
+    return registry.make(kind, {registry.KEYS[kind]: name, **arguments})
 
 
 @pytest.mark.parametrize("row", MINE)
@@ -390,7 +388,9 @@ def test_a_model_of_ones_own_may_use_any_array_library(folder):
 
 
 def test_a_fault_in_a_maker_is_not_taken_for_a_wrong_argument(monkeypatch):
-    monkeypatch.setattr(names, "_ENTRIES", {kind: dict(found) for kind, found in names._ENTRIES.items()})
+    monkeypatch.setattr(
+        registry, "_ENTRIES", {kind: dict(found) for kind, found in registry._ENTRIES.items()}
+    )
 
     @jn.register("faulty", kind="rule")
     def faulty(q: int = 1):

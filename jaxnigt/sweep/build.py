@@ -13,9 +13,8 @@ from jaxnigt.checks import InputError
 from jaxnigt.methods import Asynchronous, Method
 from jaxnigt.problems import Problem
 from jaxnigt.profiles import Profile
-from jaxnigt.registry import Entry, lookup, make
-from jaxnigt.registry.names import known
-from jaxnigt.sweep.definition import Plain, leaves
+from jaxnigt.registry import Entry, known, lookup, make
+from jaxnigt.sweep.schema import Plain, leaves
 
 
 def _takes_workers(entry: Entry) -> inspect.Parameter | None:

@@ -12,7 +12,6 @@ import numpy as np
 import xarray as xr
 
 from jaxnigt.sweep import build
-from jaxnigt.sweep.definition import Definition, leaves
 from jaxnigt.sweep.plan import (
     GRID,
     Batch,
@@ -22,6 +21,7 @@ from jaxnigt.sweep.plan import (
     networks,
     profile_titles,
 )
+from jaxnigt.sweep.schema import Definition, leaves
 from jaxnigt.sweep.store import provenance
 from jaxnigt.training.times import SECONDS, eval_times, first_reached
 from jaxnigt.training.trace import Trace, replay

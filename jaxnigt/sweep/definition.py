@@ -1,200 +1,164 @@
-"""The definition of a sweep: a TOML file, put together from its parts and checked key by key.
-
-The tables of methods, problems and profiles are made from the signatures of what is registered. So this
-file knows the shape of a definition and no method, problem or family by name.
-"""
+"""Reading definitions: TOML files put together from their parts, changed from outside and checked."""
 
 from __future__ import annotations
 
-import functools
+import copy
 import hashlib
 import importlib.util
 import itertools
 import linecache
 import sys
-import typing
+import tomllib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import pydantic
-from pydantic import Field, StrictBool, StrictInt, StrictStr
 
-# Rooms register what they define when they are imported.
-import jaxnigt.methods
-import jaxnigt.problems
-import jaxnigt.profiles  # noqa: F401
 from jaxnigt.checks import InputError
 from jaxnigt.environments.brax import quiet
-from jaxnigt.registry import Many, Number, Table, entries, hyperparameters, lookup, union
-from jaxnigt.registry.names import KEYS, Entry, known
-from jaxnigt.registry.tables import written
-from jaxnigt.sweep import merge
+from jaxnigt.registry import KEYS, entries
 from jaxnigt.sweep.fingerprint import renew
-
-Plain = dict[str, Any]
-"""A table with one value for each key, ready for JSON."""
-
-Positive = Annotated[StrictInt, Field(ge=1)]
-Label = Annotated[StrictStr, Field(pattern=r"^[A-Za-z0-9_.+-]+$")]
-
-
-class DimensionPower(Table):
-    """d to this power, d being the number of parameters of the policy."""
-
-    dimension_power: Number
-
-
-class TrainingTable(Table):
-    """What all methods share; keys as in `jaxnigt.train`. Seeds are a number of them or a list."""
-
-    seeds: Positive | tuple[StrictInt, ...] = 3
-    key: StrictInt = 0
-    eval_every: Positive = 10
-    eval_batch: Positive = 64
-
-    @property
-    def seed_list(self) -> tuple[int, ...]:
-        """Numbers of the seeds."""
-        return tuple(range(self.seeds)) if isinstance(self.seeds, int) else self.seeds
-
-    @pydantic.field_validator("seeds")
-    @classmethod
-    def _different(cls, value: int | tuple[int, ...]) -> int | tuple[int, ...]:
-        if not isinstance(value, int) and (not value or len(set(value)) < len(value) or min(value) < 0):
-            raise ValueError(f"got {list(value)}, different numbers from 0 on are allowed")
-        return value
-
-
-class GridTable(Table):
-    """Profiles h_i = i^exponent, kappa_i = comm_scale i^comm_exponent over two axes.
-
-    Methods whose iterates depend on the clock are trained once for each of them where `trained` says so.
-    Otherwise the grid holds the others alone.
-    """
-
-    exponent: Many[Number]
-    comm_scale: Many[Number]
-    comm_exponent: Number = 0.5
-    trained: StrictBool = False
-
-
-class AnalysisTable(Table):
-    """What is read off the replayed curves.
-
-    A `threshold` is the share of the way from the initial J to the final J of the method that ends
-    lowest, each at its best hyperparameters. A `level` is a J of its own. Speed-ups are at the first of
-    them, against the method labelled `baseline`.
-    """
-
-    threshold: Many[Annotated[Number, Field(gt=0, le=1)]] = (0.8,)
-    level: tuple[Number, ...] = ()
-    baseline: StrictStr | None = None
-
-
-class Definition(Table):
-    """A whole sweep. `model` adds the tables of what is registered."""
-
-    name: Annotated[StrictStr, Field(pattern=r"^[A-Za-z0-9_-]+$")]
-    description: StrictStr = ""
-    module: tuple[StrictStr, ...] = ()
-    workers: Many[Positive] = (10,)
-    comm_model: Many[Any]
-    arrival_model: Any = None
-    figure: StrictBool = True
-    problem: Any
-    training: TrainingTable = TrainingTable()
-    methods: Any
-    profiles: Any
-    grid: GridTable | None = None
-    analysis: AnalysisTable = AnalysisTable()
-
-    @pydantic.model_validator(mode="after")
-    def _labels(self) -> Definition:
-        for table, labels in (
-            ("methods", [title(m) for m in self.methods]),
-            ("profiles", [p.label for p in self.profiles]),
-        ):
-            for label in labels:
-                if label.startswith("grid."):
-                    raise ValueError(f"{table}: label {label!r}, labels that begin with grid. are taken")
-                if labels.count(label) > 1:
-                    raise ValueError(f"{table}: label {label!r} stands twice, labels must differ")
-        return self
-
-
-def title(method: Any) -> str:
-    """The label of a method's table, or its name where there is none."""
-    return method.label or method.name
-
-
-def model() -> type[Definition]:
-    """The model of a definition with everything that is registered now."""
-    return _model(known())
-
-
-@functools.lru_cache(maxsize=8)
-def _model(_: tuple[Entry, ...]) -> type[Definition]:
-    method: Any = union(
-        "method",
-        many=True,
-        extra={
-            "label": (Label, None, False),
-            "iterations": (Positive, ..., True),
-            "eval_every": (Positive, None, False),
-        },
-    )
-    noise = union("noise")
-    profile: Any = union(
-        "profile",
-        many=True,
-        number=Number | DimensionPower,
-        leave=("n",),
-        extra={
-            "label": (Label, ..., False),
-            "title": (StrictStr, None, False),
-            "noise": (noise, None, True),
-        },
-    )
-    # Whether each worker has a problem of its own is for the definition to say, their number is known.
-    problem: Any = union(
-        "problem",
-        many=True,
-        default="policy_gradient",
-        leave=("workers",),
-        extra={"own": (StrictBool, None, True)},
-    )
-    network: Any = union("communication")
-    filled: Any = {
-        "comm_model": (Many[network], Field(default=("allreduce",), validate_default=True)),
-        "arrival_model": (network | None, None),
-        "problem": (problem, Field(default={"kind": "policy_gradient"}, validate_default=True)),
-        "methods": (Annotated[tuple[method, ...], Field(min_length=1)], ...),
-        "profiles": (Annotated[tuple[profile, ...], Field(min_length=1)], ...),
-    }
-    return pydantic.create_model("Definition", __base__=Definition, **filled)
+from jaxnigt.sweep.schema import Definition, Plain, model
 
 
 def read(path: str | Path, *, size: str | None = None, changes: Sequence[str] = ()) -> Definition:
-    """Read and check a definition; arguments as for `jaxnigt.sweep.merge.read`.
+    """Read and check a definition; arguments and errors as for `merged`."""
+    return parse(merged(Path(path), size=size, changes=changes), str(path))
+
+
+def merged(path: Path, *, size: str | None = None, changes: Sequence[str] = ()) -> Plain:
+    """The keys of a definition after everything that it rests on, its size and changes from outside.
+
+    `base = "other.toml"` (or a list of files, later ones first in rank) is looked for beside the file
+    that names it. Tables are merged key by key. Anything else is replaced, lists of tables included.
+    `[size.NAME]` holds keys that replace those of the definition where that size is asked for.
+
+    Args:
+        path: the TOML file.
+        size: which table of `[size]` to apply.
+        changes: "key.of.table=value" with a TOML value, applied last; see `_assign`.
 
     Raises:
         InputError: one sentence naming the file, the key and what is allowed.
     """
-    return parse(merge.read(Path(path), size=size, changes=changes), str(path))
+    data = _with_bases(path, ())
+    sizes = data.pop("size", {})
+    if size is not None:
+        if not isinstance(sizes, dict) or size not in sizes:
+            allowed = ", ".join(sizes) or "none, as it has no [size.NAME]"
+            raise InputError(f"size: got {size!r}, {path} allows {allowed}.")
+        for key, value in _dotted(sizes[size]):
+            _assign(data, key, value, f"size.{size}")
+    for change in changes:
+        key, equals, text = change.partition("=")
+        if not equals or not key.strip():
+            raise InputError(f"set: got {change!r}, key.of.table=value is allowed.")
+        try:
+            value = tomllib.loads(f"value = {text.strip()}")["value"]
+        except tomllib.TOMLDecodeError:  # words without quotes are strings
+            value = text.strip()
+        _assign(data, key.strip(), value, "set")
+    return data
 
 
-def parse(data: dict[str, Any], source: str = "definition") -> Definition:
-    """Check a definition that is already a dictionary; raises as `read` does."""
-    data, found = dict(data), modules(data)
+def _with_bases(path: Path, above: tuple[Path, ...]) -> Plain:
+    """A file over those that it rests on: tables at the top are merged, others replaced."""
+    if path.resolve() in above:
+        raise InputError(f"{path}: base leads back to the file itself, a chain of files is allowed.")
+    data = _toml(path)
+    # Files are looked for beside the definition that names them, wherever it is run from.
+    profiles = data.get("profiles")
+    places = [("path", table) for table in (profiles if isinstance(profiles, list) else [])]
+    for key, table in [*places, ("module", data), ("module", data.get("problem"))]:
+        given = table.get(key) if isinstance(table, dict) else None
+        if isinstance(given, str):
+            table[key] = str(path.parent / given)
+        elif isinstance(given, list) and key == "module":
+            table[key] = [str(path.parent / str(one)) for one in given]
+    bases = data.pop("base", [])
+    whole: Plain = {}
+    for base in [bases] if isinstance(bases, str) else bases:
+        if not isinstance(base, str):
+            raise InputError(f"{path}: base: got {base!r}, names of files are allowed.")
+        _lay(_with_bases(path.parent / base, (*above, path.resolve())), whole)
+    return _lay(data, whole)
+
+
+def _lay(above: Plain, below: Plain) -> Plain:
+    """Lay one definition over another, which is changed."""
+    for key, value in above.items():
+        both = isinstance(value, dict) and isinstance(below.get(key), dict)
+        below[key] = {**below[key], **value} if both else value
+    return below
+
+
+def _toml(path: Path) -> Plain:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not a text file"
+        raise InputError(f"{path} cannot be read: {reason}.") from None
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"{path} is not valid TOML: {error}.") from None
+
+
+def _dotted(table: Plain) -> list[tuple[str, Any]]:
+    """Dotted keys of a size and what they hold; ranges and lists stay whole."""
+    found = []
+    for key, value in table.items():
+        if not isinstance(value, dict):
+            found.append((key, value))
+        elif key in ("methods", "profiles"):  # of lists of tables, one table is named by its label
+            found += [(f"{key}.{name}.{k}", v) for name, t in value.items() for k, v in t.items()]
+        else:
+            found += [(f"{key}.{k}", v) for k, v in value.items()]
+    return found
+
+
+def _assign(data: Plain, dotted: str, value: Any, source: str) -> None:
+    """Change one key in place, such as "methods.0.batch", "methods.LABEL.batch" or "methods.*.batch"."""
+    *path, last = dotted.split(".")
+    places: list[Any] = [data]
+    for step in path:
+        places = [inner for place in places for inner in _down(place, step, f"{source}: {dotted}")]
+    for place in places:
+        if not isinstance(place, dict):
+            raise InputError(f"{source}: {dotted} ends at a list of tables, a key of them is allowed.")
+        place[last] = copy.deepcopy(value)
+
+
+def _down(place: Any, step: str, dotted: str) -> list[Any]:
+    """Tables, or one list of tables, that a step of a dotted key leads to."""
+    if isinstance(place, dict):
+        return [place.setdefault(step, {})]
+    if not isinstance(place, list) or not all(isinstance(table, dict) for table in place):
+        raise InputError(f"{dotted}: nothing is below {place!r}, keys of tables are allowed.")
+    if step == "*":
+        return place
+    if step.isdecimal() and int(step) < len(place):
+        return [place[int(step)]]
+    found = [table for table in place if step in (table.get("label"), table.get("name"))]
+    if not found:
+        names = ["*", *(str(table.get("label") or table.get("name")) for table in place)]
+        raise InputError(f"{dotted}: no table {step!r}, allowed are {', '.join(names)}.")
+    return found
+
+
+def parse(data: Plain, source: str = "definition") -> Definition:
+    """Check a definition that is already a dictionary.
+
+    Raises:
+        InputError: one sentence naming the source, the key and what is allowed.
+    """
+    data = {**data, "module": modules(data)}
     problem = data.get("problem")
     if isinstance(problem, dict) and "module" in problem:
         data["problem"] = {key: value for key, value in problem.items() if key != "module"}
         sys.stderr.write(
             f"{source}: module now stands at the top, below [problem] it is read as well.\n"
         )
-    data["module"] = found
-    for module in found:
+    for module in data["module"]:
         run_module(module, again=True)
     try:
         return model().model_validate(data)
@@ -202,7 +166,7 @@ def parse(data: dict[str, Any], source: str = "definition") -> Definition:
         raise InputError(f"{source}: {_sentence(error, data)}.") from None
 
 
-def modules(data: dict[str, Any]) -> list[str]:
+def modules(data: Plain) -> list[str]:
     """The files that a definition asks to be run, at its top or, as it was once, below `[problem]`."""
     problem = data.get("problem")
     below = problem.get("module", []) if isinstance(problem, dict) else []
@@ -210,49 +174,55 @@ def modules(data: dict[str, Any]) -> list[str]:
     return [found] if isinstance(found, str) else list(found)
 
 
-def _position(loc: Sequence[int | str], data: Any) -> tuple[int | str, ...]:
-    """A path without the positions that nobody wrote, as one value stands for a list of one."""
-    if not loc:
-        return ()
-    part, *rest = loc
-    if isinstance(part, int):
-        return (part, *_position(rest, data[part])) if isinstance(data, list) else _position(rest, data)
-    # What is no key is the name of a table that pydantic chose.
-    inner = data[part] if isinstance(data, dict) and part in data else data
-    return (part, *_position(rest, inner))
-
-
-def _sentence(error: pydantic.ValidationError, data: dict[str, Any]) -> str:
+def _sentence(error: pydantic.ValidationError, data: Plain) -> str:
     """The first thing wrong: where, what was given, what is allowed."""
     first = error.errors(include_url=False)[0]
-    # A choice between tables adds the table's name to the path; only keys and positions are ours.
-    names = {name for kind in KEYS for name in entries(kind)}
-    names |= {"float", "int", "str", "bool"}
-    path = _position(first["loc"], data)
-    keys = [k for k in path if isinstance(k, int) or (k.isidentifier() and k not in names)]
-    keys = [k for k in keys if isinstance(k, int) or k.islower()]
-    context, given = first.get("ctx", {}), first["input"]
-    if first["type"].startswith("union_tag"):
+    kind, given, context = first["type"], first["input"], first.get("ctx", {})
+    keys = _keys(first["loc"], data)
+    if kind.startswith("union_tag"):
         key = context["discriminator"].strip("'")
         # A plain word stands for a table with a name and nothing else.
         keys += [] if isinstance(given, dict) and set(given) == {key} else [key]
-    if len(keys) > 1 and isinstance(keys[-1], int) and keys[0] not in ("methods", "profiles"):
-        keys = keys[:-1]  # which entry of a list it is, the value says as well
-    elif len(keys) > 3 and isinstance(keys[-1], int):
-        keys = keys[:-1]
-    where = ".".join(str(k) for k in keys)
+    # Which entry of a list it is, the value says as well.
+    most = 3 if keys[:1] in (["methods"], ["profiles"]) else 1
+    if len(keys) > most and isinstance(keys[-1], int):
+        keys.pop()
     message = first["msg"].removeprefix("Value error, ")
-    if first["type"] in ("missing", "union_tag_not_found"):
-        return f"{where}: this key is missing"
-    if first["type"] == "value_error":
-        return f"{where}: {message}" if where else message
-    if first["type"] == "union_tag_invalid":
-        allowed = context["expected_tags"].replace("'", "")
-        return f"{where}: got {context['tag']!r}, allowed are {allowed}"
-    if first["type"] == "literal_error":
-        allowed = context["expected"].replace("'", "").replace(" or ", ", ")
-        return f"{where}: got {first['input']!r}, allowed are {allowed}"
-    return f"{where}: got {first['input']!r}, {message[0].lower()}{message[1:]}"
+    match kind:
+        case "missing" | "union_tag_not_found":
+            words = "this key is missing"
+        case "value_error":
+            words = message
+        case "union_tag_invalid":
+            allowed = context["expected_tags"].replace("'", "")
+            words = f"got {context['tag']!r}, allowed are {allowed}"
+        case "literal_error":
+            allowed = context["expected"].replace("'", "").replace(" or ", ", ")
+            words = f"got {given!r}, allowed are {allowed}"
+        case _:
+            words = f"got {given!r}, {message[0].lower()}{message[1:]}"
+    return ": ".join([*([".".join(map(str, keys))] if keys else []), words])
+
+
+def _keys(loc: Sequence[int | str], data: Any) -> list[int | str]:
+    """The keys and positions of pydantic's path that somebody wrote.
+
+    One value stands for a list of one, which has no positions, and a choice between tables adds the name
+    of a table or a type.
+    """
+    names = {name for kind in KEYS for name in entries(kind)} | {"float", "int", "str", "bool"}
+    found: list[int | str] = []
+    for part in loc:
+        if isinstance(part, int):
+            if isinstance(data, list):
+                found.append(part)
+                data = data[part]
+            continue
+        if isinstance(data, dict) and part in data:
+            data = data[part]
+        if part.isidentifier() and part.islower() and part not in names:
+            found.append(part)
+    return found
 
 
 def run_module(path: str, *, again: bool = False) -> None:
@@ -265,16 +235,16 @@ def run_module(path: str, *, again: bool = False) -> None:
     Raises:
         InputError: a file that is not there or that raises.
     """
-    whole = str(Path(path).resolve())
+    whole = Path(path).resolve()
     # A name that no other module has, as two files may be called alike.
-    name = f"_{Path(whole).stem}_{hashlib.sha256(whole.encode()).hexdigest()[:8]}"
-    if name in sys.modules and not (again and Path(whole).is_file() and renew(whole)):
+    name = f"_{whole.stem}_{hashlib.sha256(str(whole).encode()).hexdigest()[:8]}"
+    if name in sys.modules and not (again and whole.is_file() and renew(str(whole))):
         return
     spec = importlib.util.spec_from_file_location(name, whole)
-    if spec is None or spec.loader is None or not Path(whole).is_file():
-        raise InputError(f"module: got {whole!r}, a Python file is allowed.")
-    renew(whole)
-    linecache.checkcache(whole)
+    if spec is None or spec.loader is None or not whole.is_file():
+        raise InputError(f"module: got {str(whole)!r}, a Python file is allowed.")
+    renew(str(whole))
+    linecache.checkcache(str(whole))
     with quiet():  # or the file's own import of it makes noise
         import brax.envs  # noqa: F401
     module = sys.modules[name] = importlib.util.module_from_spec(spec)
@@ -304,11 +274,7 @@ def variants(table: pydantic.BaseModel, keep: Sequence[str] = ()) -> list[Varian
         table: of a definition.
         keep: keys whose lists stay lists.
     """
-    given = {
-        key: value
-        for key in type(table).model_fields
-        if (value := getattr(table, key)) is not None and key not in ("label", "title")
-    }
+    given = {key: value for key, value in table if value is not None and key not in ("label", "title")}
     axes = [key for key in given if key in getattr(type(table), "swept", ()) and key not in keep]
     varying = [key for key in axes if len(given[key]) > 1]
     # Six digits tell most numbers apart; where they do not, all of them are written out.
@@ -332,56 +298,12 @@ def plain(value: Any) -> Any:
 def _word(value: Any) -> str:
     """A value in a label."""
     if isinstance(value, pydantic.BaseModel):
-        parts = value.model_dump(mode="json", exclude_none=True)
-        name = parts.pop("kind", None) or parts.pop("name", None)
-        words = [f"{k}:{_word(v)}" for k, v in parts.items()]
-        return "-".join([*([name] if name else []), *words])
+        parts = plain(value)
+        name = next((parts.pop(key) for key in ("kind", "name") if parts.get(key)), None)
+        words = [f"{key}:{_word(part)}" for key, part in parts.items()]
+        return "-".join([name, *words] if name else words)
     if isinstance(value, float):
         return f"{value:g}"
     if isinstance(value, list | tuple):
-        return "_".join(_word(x) for x in value)
+        return "_".join(map(_word, value))
     return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def leaves(table: Plain) -> dict[str, list[float]]:
-    """Hyperparameters of a method's table, those that it does not give at their default."""
-    defaults = hyperparameters(lookup("method", table["name"]))
-    given = {name: table.get(name, default) for name, default in defaults.items()}
-    return {name: list(v) if isinstance(v, list | tuple) else [v] for name, v in given.items()}
-
-
-def template() -> str:
-    """Every key of a definition as TOML, from the models that check it.
-
-    A key after # has the default that stands there, or is left out. Of the tables that say what is
-    trained on what, there is one for each registered name; a definition has one problem, and as many
-    methods and profiles as it likes.
-    """
-    found = model()
-    lines = _keys(found, leave=("problem", "training", "methods", "profiles", "grid", "analysis"))
-    for name, table in (("training", TrainingTable), ("grid", GridTable), ("analysis", AnalysisTable)):
-        lines += ["", f"[{name}]", *_keys(table)]
-    for name, kind in (("problem", "problem"), ("methods", "method"), ("profiles", "profile")):
-        heading = f"[{name}]" if name == "problem" else f"[[{name}]]"
-        for table in _tables(found.model_fields[name].annotation):
-            about = (table.__doc__ or "").partition("\n")[0]
-            named = f'{KEYS[kind]} = "{table.__name__}"'
-            lines += ["", f"{heading} # {about}", named, *_keys(table, leave=(KEYS[kind],))]
-    return "\n".join(lines)
-
-
-def _tables(annotation: Any) -> list[type[Table]]:
-    """The tables that a type allows, those of its own level."""
-    if isinstance(annotation, type) and issubclass(annotation, Table):
-        return [annotation]
-    return [table for part in typing.get_args(annotation) for table in _tables(part)]
-
-
-def _keys(table: type[pydantic.BaseModel], leave: Sequence[str] = ()) -> list[str]:
-    """A line for each key of a table."""
-    lines = []
-    for name, field in table.model_fields.items():
-        default = field.description if field.description is not None else written(field.default)
-        mark = "" if field.is_required() else "# "
-        lines += [] if name in leave else [f"{mark}{name} = {default}"]
-    return lines

@@ -19,8 +19,8 @@ from jaxnigt.checks import InputError, TrainingDiverged, choice
 from jaxnigt.sweep import cost, plan, screen, store
 from jaxnigt.sweep import definition as definitions
 from jaxnigt.sweep.dataset import assemble, diverged
-from jaxnigt.sweep.definition import Definition
 from jaxnigt.sweep.plan import Panel, Unit
+from jaxnigt.sweep.schema import Definition
 from jaxnigt.sweep.work import Finished, Settings, interruptible, run_here
 from jaxnigt.training.snapshots import Snapshots
 from jaxnigt.training.stopwatch import compilations

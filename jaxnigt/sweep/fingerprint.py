@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxnigt.environments.brax import quiet
-from jaxnigt.registry import find
-from jaxnigt.registry.names import KEYS
+from jaxnigt.registry import KEYS, find
 
 _PACKAGE = Path(__file__).parent.parent
 _OTHERS = ("cli.py", "__main__.py", "figures.py", "bounds", "sweep", "climb.py")

@@ -19,7 +19,8 @@ from jaxnigt.profiles import Profile
 from jaxnigt.registry import lookup, make, named
 from jaxnigt.sweep import build, cost, fingerprint
 from jaxnigt.sweep.build import under
-from jaxnigt.sweep.definition import Definition, Plain, leaves, plain, title, variants
+from jaxnigt.sweep.definition import plain, variants
+from jaxnigt.sweep.schema import Definition, Plain, leaves, title
 
 GRID = "grid"
 _LONGEST = 100

@@ -24,8 +24,8 @@ from rich.table import Table
 from jaxnigt.checks import InputError
 from jaxnigt.sweep import cost, plan, store
 from jaxnigt.sweep.dataset import best, leaf_axes
-from jaxnigt.sweep.definition import Definition
 from jaxnigt.sweep.plan import Panel, Unit, short
+from jaxnigt.sweep.schema import Definition
 
 LOG = logging.getLogger("jaxnigt.sweep")
 _SECONDS_BETWEEN_LINES = 10.0

@@ -5,7 +5,6 @@ from pathlib import Path
 from rich.console import Console
 
 from jaxnigt.sweep import definition as spec
-from jaxnigt.sweep import merge
 from jaxnigt.sweep.execute import Options
 from jaxnigt.sweep.execute import execute as run
 
@@ -19,7 +18,7 @@ def make(name, results, **training):
     Methods, profiles and what is analysed are the definition's; the problem is a random Garnet MDP, for
     each worker its own where the definition has workers that differ, and runs are short.
     """
-    data = merge.read(SWEEPS / f"{name}.toml", size="small")
+    data = spec.merged(SWEEPS / f"{name}.toml", size="small")
     differ = data["problem"].get("heterogeneity")
     data["problem"] = {"kind": "tabular", "horizon": 5, "own": differ is not None}
     if isinstance(differ, list):

@@ -6,7 +6,7 @@ import pytest
 
 import jaxnigt as jn
 from jaxnigt.sweep import definition as spec
-from jaxnigt.sweep import merge
+from jaxnigt.sweep.schema import GridTable
 
 BASE = """
 name = "base"
@@ -129,7 +129,7 @@ def test_a_circle_of_definitions_is_refused(tmp_path):
     for one, other in (("a", "b"), ("b", "a")):
         (tmp_path / f"{one}.toml").write_text(f'base = "{other}.toml"\n')
     with pytest.raises(jn.InputError, match="base leads back to the file itself"):
-        merge.read(tmp_path / "a.toml")
+        spec.merged(tmp_path / "a.toml")
 
 
 def test_lists_and_ranges_make_every_combination():
@@ -166,7 +166,7 @@ def test_lists_and_ranges_make_every_combination():
 )
 def test_a_range_holds_both_ends(given, values):
     grid = {"exponent": given, "comm_scale": 1.0}
-    assert spec.GridTable.model_validate(grid).exponent == pytest.approx(values)
+    assert GridTable.model_validate(grid).exponent == pytest.approx(values)
 
 
 def test_a_definition_survives_json(base):

@@ -1,7 +1,7 @@
-"""Names of things: who registers one, and who looks it up.
+"""The one place where names stand for objects: in TOML files, on the command line and in arguments.
 
 Every kind of thing has a base type that its room declares. A class or a function that makes such a thing
-is registered where it is defined. Nobody else keeps a list.
+is registered where it is defined, and nobody else keeps a list.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def register(
     """Give a class or a function of your own a name that definitions and arguments can use.
 
     Args:
-        name: the name. It must not be taken by another thing of the same kind.
+        name: not taken by another thing of the same kind.
         kind: "rule", "communication", "arrival_rule", "noise", "profile", "problem", "method",
             "environment", "heterogeneity" or "normalisation". It can be left out where the base class,
             or the annotation of what a function returns, tells it.
@@ -103,7 +103,7 @@ def register(
         raise InputError(f"kind: got {kind!r}, allowed are {', '.join(KEYS)}.")
 
     def decorate(maker: Maker) -> Maker:
-        found = kind or kind_of(maker) or kind_of(_returned(maker))
+        found = kind or kind_of(maker) or kind_of(hints(maker).get("return"))
         if found is None:
             raise InputError(f"kind: that of {name!r} cannot be told, allowed are {', '.join(KEYS)}.")
         taken = _ENTRIES[found].get(name)
@@ -113,11 +113,6 @@ def register(
         return maker
 
     return decorate
-
-
-def _returned(maker: Callable[..., Any]) -> Any:
-    """The annotation of what a function returns."""
-    return hints(maker).get("return")
 
 
 def _same(one: Callable[..., Any], other: Callable[..., Any]) -> bool:
@@ -146,16 +141,7 @@ def find(kind: str, name: object) -> Entry | None:
 
 
 def lookup(kind: str, name: object, argument: str | None = None) -> Entry:
-    """The entry of a name.
-
-    Args:
-        kind: one of `KEYS`.
-        name: what the user wrote.
-        argument: which argument it was; by default the kind.
-
-    Raises:
-        InputError: nothing has that name; the message lists what there is.
-    """
+    """The entry of a name; an InputError that names the argument, or the kind, lists what there is."""
     entry = find(kind, name)
     if entry is None:
         allowed = ", ".join(_ENTRIES[kind])
@@ -180,15 +166,15 @@ def make(kind: str, given: Any, argument: str | None = None, **others: Any) -> A
     argument = argument or kind
     table = dict(given) if isinstance(given, Mapping) else {KEYS[kind]: given}
     entry = lookup(kind, table.pop(KEYS[kind], None), argument)
-    kinds = kinds_of_arguments(entry.maker)
-    names = {entry.keys.get(name, name): name for name in inspect.signature(entry.maker).parameters}
+    signature, annotations = inspect.signature(entry.maker), hints(entry.maker)
+    names = {entry.keys.get(name, name): name for name in signature.parameters}
     for key, value in table.items():
         if key not in names:
             raise InputError(f"{argument}.{key}: {entry.name} allows {', '.join(names)}.")
-        inner = kinds.get(names[key])
-        others[names[key]] = _frozen(value) if inner is None else make(inner, value, f"{argument}.{key}")
+        inner = _kind_within(annotations.get(names[key]))
+        others[names[key]] = make(inner, value, f"{argument}.{key}") if inner else _frozen(value)
     try:
-        inspect.signature(entry.maker).bind(**others)
+        signature.bind(**others)
     except TypeError as error:
         raise InputError(f"{argument}: {entry.name}: {error}.") from None
     return entry.maker(**others)  # outside, as a TypeError in the maker is no wrong argument
@@ -207,7 +193,7 @@ class _Names(dict):
 
 
 def hints(maker: Callable[..., Any]) -> dict[str, Any]:
-    """The annotations of a maker's arguments."""
+    """The annotations of a maker's arguments, and of what it returns."""
     plain = isinstance(maker, type) and not dataclasses.is_dataclass(maker)
     names = _Names(vars(sys.modules[maker.__module__]))
     try:
@@ -218,16 +204,11 @@ def hints(maker: Callable[..., Any]) -> dict[str, Any]:
         return {}
 
 
-def kinds_of_arguments(maker: Callable[..., Any]) -> dict[str, str]:
-    """Which arguments of a maker are registered things themselves, and of which kind."""
-    found = {}
-    for name, annotation in hints(maker).items():
-        for member in (annotation, *typing.get_args(annotation)):
-            kind = kind_of(member)
-            # Makers take an environment by its name, as brax has names as well.
-            if kind and kind != "environment":
-                found[name] = kind
-    return found
+def _kind_within(annotation: Any) -> str | None:
+    """The kind of the registered things that an annotation, or a member of it, allows."""
+    kinds = map(kind_of, (annotation, *typing.get_args(annotation)))
+    # Makers take an environment by its name: it is a class of the user's, and brax has names as well.
+    return next((kind for kind in kinds if kind not in (None, "environment")), None)
 
 
 def named(thing: Any) -> str:
@@ -235,7 +216,7 @@ def named(thing: Any) -> str:
     if not dataclasses.is_dataclass(thing):
         return str(thing)
     kind = kind_of(type(thing))
-    entries_ = _ENTRIES[kind].values() if kind else ()
-    name = next((e.name for e in entries_ if e.maker is type(thing)), type(thing).__name__)
-    values = {f.name: getattr(thing, f.name) for f in dataclasses.fields(thing) if f.init}
-    return name + (f"({', '.join(f'{k}={v}' for k, v in values.items())})" if values else "")
+    registered = _ENTRIES[kind].values() if kind else ()
+    name = next((e.name for e in registered if e.maker is type(thing)), type(thing).__name__)
+    values = [f"{f.name}={getattr(thing, f.name)}" for f in dataclasses.fields(thing) if f.init]
+    return f"{name}({', '.join(values)})" if values else name

@@ -1,0 +1,395 @@
+"""What a definition may hold: pydantic models, most of them made from signatures of what is registered.
+
+The keys of such a table are the arguments of the class or function that it names, with their types and
+defaults. So no method, problem or family is known here by name.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import types
+import typing
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Annotated, Any, ClassVar, Literal, TypeVar, Union
+
+import numpy as np
+import pydantic
+from numpy.typing import ArrayLike
+from pydantic import Field, StrictBool, StrictInt, StrictStr
+
+# Rooms register what they define when they are imported.
+import jaxnigt.methods
+import jaxnigt.problems
+import jaxnigt.profiles  # noqa: F401
+from jaxnigt.registry import KEYS, Entry, entries, hints, kind_of, known, lookup
+
+T = TypeVar("T")
+Plain = dict[str, Any]
+"""A table with one value for each key, ready for JSON."""
+
+Number = Annotated[float, Field(strict=True, allow_inf_nan=True)]
+Positive = Annotated[StrictInt, Field(ge=1)]
+Label = Annotated[StrictStr, Field(pattern=r"^[A-Za-z0-9_.+-]+$")]
+_RANGE = ("start", "stop", "num", "spacing")
+Extra = Mapping[str, tuple[Any, Any, bool]]
+"""Keys of all tables of a kind: type, default, and whether a sweep goes over it."""
+
+
+def _check_keys(given: Iterable[str], allowed: Collection[str]) -> None:
+    for key in given:
+        if key not in allowed:
+            raise ValueError(f"unknown key {key!r}, allowed are {', '.join(allowed)}")
+
+
+def _many(value: Any) -> Any:
+    """One value, a list of them or a range, as a list."""
+    if isinstance(value, dict) and "start" in value:
+        _check_keys(value, _RANGE)
+        return _range(**value)
+    if not isinstance(value, list | tuple):
+        return [value]
+    if not value:
+        raise ValueError("an empty list, at least one entry is needed")
+    if len({repr(entry) for entry in value}) < len(value):
+        raise ValueError(f"got {list(value)!r}, different entries are needed")
+    return list(value)
+
+
+def _range(
+    start: Any, stop: Any = None, num: Any = None, spacing: Any = "linear"
+) -> list[float] | list[int]:
+    """The numbers of a range, whole ones where its ends and all between them are whole."""
+    for key, value in {"start": start, "stop": stop, "num": num}.items():
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise ValueError(f"a range needs {key}, a number")
+    if not isinstance(num, int) or num < 1:
+        raise ValueError(f"num: got {num!r}, a whole number of at least 1 is allowed")
+    if spacing not in ("linear", "log"):
+        raise ValueError(f"spacing: got {spacing!r}, allowed are linear, log")
+    if spacing == "log" and (start <= 0 or stop <= 0):
+        raise ValueError("spacing 'log' allows start and stop above 0 only")
+    values = (np.linspace if spacing == "linear" else np.geomspace)(start, stop, num).tolist()
+    near = all(abs(x - round(x)) <= 1e-9 * max(1.0, abs(x)) for x in values)
+    whole = near and isinstance(start, int) and isinstance(stop, int)
+    return [round(x) for x in values] if whole else values
+
+
+Many = Annotated[tuple[T, ...], pydantic.BeforeValidator(_many)]
+"""One value, a list or a range {start, stop, num, spacing}: what a sweep may go over."""
+
+
+class Table(pydantic.BaseModel):
+    """A table of a definition. An unknown key is an error that says which keys are known."""
+
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
+    swept: ClassVar[frozenset[str]] = frozenset()
+    """Keys whose values are lists that a sweep goes over."""
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _known_keys(cls, data: Any) -> Any:
+        if isinstance(data, dict):
+            _check_keys(data, cls.model_fields)
+        return data
+
+
+def union(
+    kind: str,
+    *,
+    many: bool = False,
+    default: str | None = None,
+    number: Any = Number,
+    leave: Sequence[str] = (),
+    extra: Extra | None = None,
+) -> Any:
+    """The type, for pydantic, of a table that names one of the registered things of a kind.
+
+    A plain word stands for a table with that name and nothing else.
+
+    Args:
+        kind: one of `KEYS`, whose key tells the tables apart.
+        many: single values may also be lists and ranges, as a sweep goes over them.
+        default: the name where the table gives none.
+        number: the type of a number.
+        leave: arguments that are not keys, because something else fills them in.
+        extra: keys that all tables of the kind have besides.
+    """
+    key = KEYS[kind]
+    models = tuple(_table(entry, many, number, leave, extra or {}) for entry in entries(kind).values())
+    tagged: Any = models[0]
+    if len(models) > 1:
+        tagged = Annotated[Union[models], Field(discriminator=key)]  # noqa: UP007  (made at run time)
+
+    def table_of(value: Any) -> Any:
+        if isinstance(value, str):
+            return {key: value}
+        if default is not None and isinstance(value, dict) and key not in value:
+            return {key: default, **value}
+        return value
+
+    return Annotated[tagged, pydantic.BeforeValidator(table_of)]
+
+
+def _table(entry: Entry, many: bool, number: Any, leave: Sequence[str], extra: Extra) -> type[Table]:
+    """The table of one registered thing: keys that must be given first, those of all tables last."""
+    more = {key: (Many[kind] if many else kind, default) for key, (kind, default, many) in extra.items()}
+    fields: dict[str, Any] = {key: field for key, field in more.items() if field[1] is ...}
+    fields[KEYS[entry.kind]] = (Literal[entry.name], ...)
+    swept = {key for key, (_, _, many) in extra.items() if many}
+    annotations = hints(entry.maker)
+    for name, parameter in inspect.signature(entry.maker).parameters.items():
+        if name in leave or parameter.kind in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL):
+            continue
+        needed = parameter.default is parameter.empty
+        annotation = annotations.get(name, Any)
+        if annotation is Any and not needed:
+            annotation = type(parameter.default)
+        kind = _field(annotation, number)
+        if kind is None:
+            continue
+        key = entry.keys.get(name, name)
+        if many and not _listed(annotation):
+            swept.add(key)
+            kind = Many[kind]
+        # A key that is left out is not passed. The description tells people the maker's own default.
+        default = Field(default=None, description=written(parameter.default))
+        fields[key] = (kind, ...) if needed else (kind | None, default)
+    fields |= {key: (kind | None, None) for key, (kind, default) in more.items() if default is None}
+    made = pydantic.create_model(entry.name, __base__=Table, **fields)
+    made.swept, made.__doc__ = frozenset(swept), inspect.getdoc(entry.maker)
+    return made
+
+
+def written(value: Any) -> str:
+    """A value as TOML writes it, "" where TOML has nothing for it."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(written, value))}]"
+    if isinstance(value, str):
+        return f'"{value}"'
+    return repr(value) if isinstance(value, int | float) else ""
+
+
+def _members(annotation: Any) -> tuple[Any, ...]:
+    """The alternatives of a union without None, or the annotation itself."""
+    if typing.get_origin(annotation) in (Union, types.UnionType):
+        return tuple(arg for arg in typing.get_args(annotation) if arg is not type(None))
+    return (annotation,)
+
+
+def _listed(annotation: Any) -> bool:
+    """Whether a value of this type is itself written as a list or a table of values."""
+    if annotation == ArrayLike:
+        return False
+    origins = map(typing.get_origin, _members(annotation))
+    return any(isinstance(o, type) and issubclass(o, Sequence | Mapping) for o in origins)
+
+
+def _field(annotation: Any, number: Any) -> Any:
+    """What TOML holds for an argument of this type, None where it can hold nothing of the kind."""
+    if annotation == ArrayLike:
+        return number
+    members = _members(annotation)
+    for kind in map(kind_of, members):
+        if kind not in (None, "environment"):
+            return union(kind) if entries(kind) else None
+    found = [kind for member in members if (kind := _single(member, number)) is not None]
+    return Union[tuple(found)] if found else None  # noqa: UP007  (made at run time)
+
+
+def _single(annotation: Any, number: Any) -> Any:
+    """As `_field`, of a type that is no union."""
+    scalars = {bool: StrictBool, int: StrictInt, str: StrictStr, float: number}
+    if annotation in scalars:
+        return scalars[annotation]
+    if typing.get_origin(annotation) is Literal:
+        return annotation
+    if _listed(annotation):
+        *key, value = (argument for argument in typing.get_args(annotation) if argument is not ...)
+        inner = _field(value, number)
+        if inner is not None:
+            return dict[str, inner] if key else tuple[inner, ...]
+    return None
+
+
+def leaves(table: Plain) -> dict[str, list[float]]:
+    """Hyperparameters of a method's table, those of its arguments that may be arrays."""
+    maker = lookup("method", table["name"]).maker
+    annotations, found = hints(maker), {}
+    for name, parameter in inspect.signature(maker).parameters.items():
+        plain_number = name not in annotations and isinstance(parameter.default, float)
+        if annotations.get(name) == ArrayLike or plain_number:
+            value = table.get(name, parameter.default)
+            found[name] = list(value) if isinstance(value, list | tuple) else [value]
+    return found
+
+
+class DimensionPower(Table):
+    """d to this power, d being the number of parameters of the policy."""
+
+    dimension_power: Number
+
+
+class TrainingTable(Table):
+    """What all methods share; keys as in `jaxnigt.train`. Seeds are a number of them or a list."""
+
+    seeds: Positive | tuple[StrictInt, ...] = 3
+    key: StrictInt = 0
+    eval_every: Positive = 10
+    eval_batch: Positive = 64
+
+    @property
+    def seed_list(self) -> tuple[int, ...]:
+        """Numbers of the seeds."""
+        return tuple(range(self.seeds)) if isinstance(self.seeds, int) else self.seeds
+
+    @pydantic.field_validator("seeds")
+    @classmethod
+    def _different(cls, value: int | tuple[int, ...]) -> int | tuple[int, ...]:
+        if not isinstance(value, int) and (not value or len(set(value)) < len(value) or min(value) < 0):
+            raise ValueError(f"got {list(value)}, different numbers from 0 on are allowed")
+        return value
+
+
+class GridTable(Table):
+    """Profiles h_i = i^exponent, kappa_i = comm_scale i^comm_exponent over two axes.
+
+    Methods whose iterates depend on the clock are trained once for each of them where `trained` says so.
+    Otherwise the grid holds the others alone.
+    """
+
+    exponent: Many[Number]
+    comm_scale: Many[Number]
+    comm_exponent: Number = 0.5
+    trained: StrictBool = False
+
+
+class AnalysisTable(Table):
+    """What is read off the replayed curves.
+
+    A `threshold` is the share of the way from the initial J to the final J of the method that ends
+    lowest, each at its best hyperparameters. A `level` is a J of its own. Speed-ups are at the first of
+    them, against the method labelled `baseline`.
+    """
+
+    threshold: Many[Annotated[Number, Field(gt=0, le=1)]] = (0.8,)
+    level: tuple[Number, ...] = ()
+    baseline: StrictStr | None = None
+
+
+class Definition(Table):
+    """A whole sweep. `model` adds the tables of what is registered."""
+
+    name: Annotated[StrictStr, Field(pattern=r"^[A-Za-z0-9_-]+$")]
+    description: StrictStr = ""
+    module: tuple[StrictStr, ...] = ()
+    workers: Many[Positive] = (10,)
+    comm_model: Many[Any]
+    arrival_model: Any = None
+    figure: StrictBool = True
+    problem: Any
+    training: TrainingTable = TrainingTable()
+    methods: Any
+    profiles: Any
+    grid: GridTable | None = None
+    analysis: AnalysisTable = AnalysisTable()
+
+    @pydantic.model_validator(mode="after")
+    def _labels(self) -> Definition:
+        labelled = {"methods": map(title, self.methods), "profiles": (p.label for p in self.profiles)}
+        for table, labels in labelled.items():
+            seen: set[str] = set()
+            for label in labels:
+                if label.startswith("grid."):
+                    raise ValueError(f"{table}: label {label!r}, labels that begin with grid. are taken")
+                if label in seen:
+                    raise ValueError(f"{table}: label {label!r} stands twice, labels must differ")
+                seen.add(label)
+        return self
+
+
+def title(method: Any) -> str:
+    """The label of a method's table, or its name where there is none."""
+    return method.label or method.name
+
+
+def model() -> type[Definition]:
+    """The model of a definition with everything that is registered now."""
+    return _model(known())
+
+
+@functools.lru_cache(maxsize=8)
+def _model(_: tuple[Entry, ...]) -> type[Definition]:
+    network: Any = union("communication")
+    method: Any = union(
+        "method",
+        many=True,
+        extra={
+            "label": (Label, None, False),
+            "iterations": (Positive, ..., True),
+            "eval_every": (Positive, None, False),
+        },
+    )
+    profile: Any = union(
+        "profile",
+        many=True,
+        number=Number | DimensionPower,
+        leave=("n",),
+        extra={
+            "label": (Label, ..., False),
+            "title": (StrictStr, None, False),
+            "noise": (union("noise"), None, True),
+        },
+    )
+    # Whether each worker has a problem of its own is for the definition to say, their number is known.
+    own: Extra = {"own": (StrictBool, None, True)}
+    usual = "policy_gradient"
+    problem: Any = union("problem", many=True, default=usual, leave=("workers",), extra=own)
+    filled: Any = {
+        "comm_model": (Many[network], Field(default=("allreduce",), validate_default=True)),
+        "arrival_model": (network | None, None),
+        "problem": (problem, Field(default={"kind": usual}, validate_default=True)),
+        "methods": (Annotated[tuple[method, ...], Field(min_length=1)], ...),
+        "profiles": (Annotated[tuple[profile, ...], Field(min_length=1)], ...),
+    }
+    return pydantic.create_model("Definition", __base__=Definition, **filled)
+
+
+def template() -> str:
+    """Every key of a definition as TOML, from the models that check it.
+
+    A key after # has the default that stands there, or is left out. There is a table for each registered
+    problem, method and profile; a definition has one problem, and as many of the others as it likes.
+    """
+    fields = model().model_fields
+    parts = {"training": TrainingTable, "grid": GridTable, "analysis": AnalysisTable}
+    named = {"problem": "problem", "methods": "method", "profiles": "profile"}
+    lines = _keys(model(), leave=(*parts, *named))
+    for name, table in parts.items():
+        lines += ["", f"[{name}]", *_keys(table)]
+    for name, kind in named.items():
+        heading = f"[{name}]" if name == "problem" else f"[[{name}]]"
+        for table in _tables(fields[name].annotation):
+            about = (table.__doc__ or "").partition("\n")[0]
+            first = f'{KEYS[kind]} = "{table.__name__}"'
+            lines += ["", f"{heading} # {about}", first, *_keys(table, leave=(KEYS[kind],))]
+    return "\n".join(lines)
+
+
+def _tables(annotation: Any) -> list[type[Table]]:
+    """The tables that a type allows, those of its own level."""
+    if isinstance(annotation, type) and issubclass(annotation, Table):
+        return [annotation]
+    return [table for part in typing.get_args(annotation) for table in _tables(part)]
+
+
+def _keys(table: type[pydantic.BaseModel], leave: Sequence[str] = ()) -> list[str]:
+    """A line for each key of a table."""
+    lines = []
+    for name, field in table.model_fields.items():
+        if name not in leave:
+            default = written(field.default) if field.description is None else field.description
+            lines.append(f"{'' if field.is_required() else '# '}{name} = {default}")
+    return lines
