@@ -101,8 +101,9 @@ def sweep(
     from jaxnigt.figures import draw
     from jaxnigt.sweep import cost, screen
     from jaxnigt.sweep.definition import merged, modules, parse
-    from jaxnigt.sweep.execute import STOPPED, Cluster, Options, execute
+    from jaxnigt.sweep.execute import STOPPED, Options, execute
     from jaxnigt.sweep.schema import template
+    from jaxnigt.sweep.work import Cluster
 
     if show_template:
         typer.echo(template())

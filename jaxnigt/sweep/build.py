@@ -35,10 +35,6 @@ def problem_workers(table: Plain, workers: int) -> int:
 def problem(table: Plain, workers: int) -> Problem:
     """The problem of a definition; the same object for the same table, so that programs are shared.
 
-    Args:
-        table: of the problem.
-        workers: n, for problems in which each worker has its own.
-
     Raises:
         InputError: naming a key of `problem`.
     """
@@ -56,10 +52,10 @@ def _problem(text: str, workers: int, _: tuple[Entry, ...]) -> Problem:
     others: dict[str, Any] = {"workers": workers} if takes is not None and workers > 1 else {}
     inner = table.get("heterogeneity")
     if isinstance(inner, dict):
-        found = lookup("heterogeneity", inner["kind"])
-        drawn = {"workers": workers} if _takes_workers(found) else {}
+        drawn = _takes_workers(lookup("heterogeneity", inner["kind"]))
+        del table["heterogeneity"]
         others["heterogeneity"] = under(
-            "problem.", make, "heterogeneity", table.pop("heterogeneity"), **drawn
+            "problem.", make, "heterogeneity", inner, **({"workers": workers} if drawn else {})
         )
     return under("problem.", make, "problem", table, "problem", **others)
 
@@ -79,23 +75,16 @@ def method(table: Plain, workers: int) -> Method:
     Raises:
         InputError: naming a key of the method.
     """
-    table = {k: v for k, v in table.items() if k not in ("iterations", "eval_every")}
-    entry = lookup("method", table["name"])
-    values = leaves(table)
-    count = len(values)
-    arrays = {
-        name: np.asarray(found).reshape([-1 if i == k else 1 for i in range(count)])
-        for k, (name, found) in enumerate(values.items())
-    }
-    rest = {k: v for k, v in table.items() if k not in values}
+    entry, values = lookup("method", table["name"]), leaves(table)
+    rest = {k: v for k, v in table.items() if k not in ("iterations", "eval_every", *values)}
     all_workers = entry.facts.get("workers")
     if all_workers and rest.setdefault(all_workers, workers) != workers:
         raise InputError(
             f"{all_workers}: got {rest[all_workers]!r}, {entry.name} takes one gradient from each of "
             f"the workers = {workers}."
         )
-    others: dict[str, Any] = dict(arrays)
-    method = make("method", rest, **others)
+    arrays: Any = np.meshgrid(*values.values(), indexing="ij", sparse=True)
+    method = make("method", rest, **dict(zip(values, arrays, strict=True)))
     if not isinstance(method.collection, Asynchronous):
         try:
             method.collection.rule.check(workers)
@@ -106,17 +95,17 @@ def method(table: Plain, workers: int) -> Method:
 
 
 def profile(table: Plain, workers: int, dimension: int) -> Profile:
-    """One profile.
-
-    Args:
-        table: of the profile.
-        workers: n.
-        dimension: d, for numbers that grow with it.
+    """One profile of n workers; d is for numbers that grow with it.
 
     Raises:
         InputError: naming a key of the profile.
     """
-    given = {k: _powered(v, dimension) for k, v in table.items()}
+    given = {
+        key: float(dimension) ** value["dimension_power"]
+        if isinstance(value, dict) and "dimension_power" in value
+        else value
+        for key, value in table.items()
+    }
     noise = given.pop("noise", None)
     counted = "n" in inspect.signature(lookup("profile", given["family"]).maker).parameters
     others: dict[str, Any] = {"n": workers} if counted else {}
@@ -127,8 +116,3 @@ def profile(table: Plain, workers: int, dimension: int) -> Profile:
             f"workers, one of workers = {workers} is allowed, a key at the top of the definition."
         )
     return found if noise is None else found.replace(noise=make("noise", noise))
-
-
-def _powered(value: Any, dimension: int) -> Any:
-    powered = isinstance(value, dict) and "dimension_power" in value
-    return float(dimension) ** value["dimension_power"] if powered else value

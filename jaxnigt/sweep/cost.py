@@ -1,4 +1,7 @@
-"""What units cost: memory from the shapes of their arrays, time from what earlier ones took."""
+"""What units cost: memory from the shapes of their arrays, time from what earlier ones took.
+
+And what a process has to pay with: the cores of a CPU, and programs that were compiled before.
+"""
 
 from __future__ import annotations
 
@@ -40,12 +43,16 @@ _TABLE = {
 }
 """Environment steps a second on two CPU cores, batch 64, rollouts alone, measured for this project."""
 
-_ACCELERATOR = "one NVIDIA A100"
 _PHYSICS, _BATCH = 9.5e5, 8192
 """Physics steps a second of one MJX humanoid on an A100, and the batch at which it was measured.
 
 Source: the documentation of MuJoCo (MJX-JAX, "The Sharp Bits", section on large scenes).
 """
+ACCELERATOR = (
+    f"one NVIDIA A100, by MuJoCo's published {_PHYSICS:,.0f} physics steps a second of {_BATCH:,} "
+    "MJX humanoids"
+)
+"""Where `accelerator_seconds` has its speed from."""
 
 _KEPT = 8
 """Measurements that are remembered for each environment."""
@@ -54,11 +61,7 @@ _MOST_DEVICES = 8
 """More devices of a CPU would each have a trajectory or two of a usual round."""
 
 _THREADS = 4
-"""For each device.
-
-A factorisation by LAPACK waits, on a thread of XLA's pool, for parts of it that run on others. With a
-thread for each device all may wait and none work.
-"""
+"""For each device: LAPACK waits on one thread of XLA's pool for others, of which none may be left."""
 
 
 def default_budget() -> int:
@@ -101,9 +104,8 @@ def unit_bytes(problem: Problem, method: Method, unit: Unit) -> int:
     trajectories = lanes * (problem.trajectory_bytes() + theta)
     points = unit.workers if isinstance(method.collection, Asynchronous) else 0
     state = unit.runs * theta * (_COPIES + points)
-    evaluations = math.ceil(unit.iterations / unit.training["eval_every"])
     # Four numbers a round and 2 + W an evaluation, held twice while they are put together.
-    each = 4 * unit.iterations + (2 + (problem.workers or 1)) * evaluations
+    each = 4 * unit.iterations + (2 + (problem.workers or 1)) * _evaluations(unit)
     return int(trajectories + state + 2 * unit.runs * 4 * each)
 
 
@@ -121,63 +123,48 @@ def slots(method: Method, unit: Unit) -> int:
     return int(np.where(live, np.ceil(end / h), 0).sum(axis=-1).max(initial=batch))
 
 
-def steps(unit: Unit) -> int:
-    """Environment steps of a unit, those of evaluations included."""
-    return unit.runs * sum(_trajectories(unit)) * getattr(_problem(unit), "horizon", 1)
-
-
-def _problem(unit: Unit) -> Problem:
+def _built(unit: Unit) -> tuple[Problem, Method]:
     from jaxnigt.sweep import build
 
-    return build.problem(unit.problem, unit.workers)
+    return build.problem(unit.problem, unit.workers), build.method(unit.method, unit.workers)
 
 
 def trajectories(unit: Unit) -> int:
     """Trajectories of a run in training; of rules without a batch, one a worker and round is assumed."""
-    from jaxnigt.sweep import build
-
-    sizes = build.method(unit.method, unit.workers).sizes(unit.iterations)
+    sizes = _built(unit)[1].sizes(unit.iterations)
     return int(np.where(sizes > 0, sizes, unit.workers).sum())
 
 
-def _trajectories(unit: Unit) -> tuple[int, int]:
-    """Trajectories of a run in training and in evaluations."""
-    evaluations = -(-unit.iterations // unit.training["eval_every"])
-    sampled = isinstance(_problem(unit), PolicyGradient)
-    return trajectories(unit), evaluations * unit.training["eval_batch"] if sampled else 0
+def _evaluations(unit: Unit) -> int:
+    return math.ceil(unit.iterations / unit.training["eval_every"])
+
+
+def _steps(unit: Unit) -> int:
+    """Environment steps of a unit, those of evaluations included."""
+    problem, _ = _built(unit)
+    each = trajectories(unit)
+    if isinstance(problem, PolicyGradient):
+        each += _evaluations(unit) * unit.training["eval_batch"]
+    return unit.runs * each * getattr(problem, "horizon", 1)
 
 
 def accelerator_seconds(unit: Unit) -> tuple[float, float] | None:
-    """Seconds that an MJX unit takes on an accelerator by published speeds, from least to most.
+    """Seconds, at least and at most, that an MJX unit takes on an accelerator by published speeds.
 
     Least: all batches are as efficient as the published one. Most: a batch of any size up to the
-        published one takes
-    as long as that. Every body is taken to be as slow as the humanoid.
+    published one takes as long as that. Every body is taken to be as slow as the humanoid.
 
     Returns:
         None where MJX does not move the problem.
     """
-    from jaxnigt.sweep import build
-
-    problem = _problem(unit)
+    problem, method = _built(unit)
     if not isinstance(problem, PolicyGradient) or getattr(problem.env, "backend", "") != "mjx":
         return None
-    physics = problem.horizon * int(getattr(problem.env, "_n_frames", 1))
-    training, evaluation = _trajectories(unit)
-    lanes = slots(build.method(unit.method, unit.workers), unit)
-    batches = math.ceil(training / lanes) * math.ceil(unit.runs * lanes / _BATCH)
-    once = math.ceil(unit.runs * unit.training["eval_batch"] / _BATCH)
-    batches += evaluation // unit.training["eval_batch"] * once
-    least = unit.runs * (training + evaluation) * physics / _PHYSICS
-    return least, max(least, batches * physics * _BATCH / _PHYSICS)
-
-
-def accelerator_words() -> str:
-    """Where `accelerator_seconds` has its speed from."""
-    return (
-        f"{_ACCELERATOR}, by MuJoCo's published {_PHYSICS:,.0f} physics steps a second of {_BATCH:,} "
-        "MJX humanoids"
-    )
+    frames, lanes = int(getattr(problem.env, "_n_frames", 1)), slots(method, unit)
+    batches = math.ceil(trajectories(unit) / lanes) * math.ceil(unit.runs * lanes / _BATCH)
+    batches += _evaluations(unit) * math.ceil(unit.runs * unit.training["eval_batch"] / _BATCH)
+    least = _steps(unit) * frames / _PHYSICS
+    return least, max(least, batches * problem.horizon * frames * _BATCH / _PHYSICS)
 
 
 def seconds(unit: Unit) -> tuple[float | None, str]:
@@ -186,13 +173,13 @@ def seconds(unit: Unit) -> tuple[float | None, str]:
     Returns:
         None where nothing is known of its environment on this hardware.
     """
-    measured = _measured().get(_name(unit))
-    if measured:
-        return steps(unit) / sorted(measured)[len(measured) // 2], "earlier units on this machine"
-    rate = _TABLE.get(jax.default_backend(), {}).get(" ".join(_name(unit).split()[:2]))
+    name = _name(unit)
+    if measured := _measured().get(name):
+        return _steps(unit) / sorted(measured)[len(measured) // 2], "earlier units on this machine"
+    rate = _TABLE.get(jax.default_backend(), {}).get(" ".join(name.split()[:2]))
     if rate is None:
         return None, "nothing known of it yet"
-    return steps(unit) / rate, "rollouts on two cores"
+    return _steps(unit) / rate, "rollouts on two cores"
 
 
 def remember(unit: Unit, result: xr.Dataset) -> None:
@@ -201,9 +188,9 @@ def remember(unit: Unit, result: xr.Dataset) -> None:
     if spent < 1.0:
         return
     with contextlib.suppress(OSError, ValueError, TypeError):
-        known = _measured()
-        known[_name(unit)] = [*known.get(_name(unit), []), steps(unit) / spent][-_KEPT:]
-        store.write_text(_path(), json.dumps(known))
+        known, name = _measured(), _name(unit)
+        known[name] = [*known.get(name, []), _steps(unit) / spent][-_KEPT:]
+        store.write_text(_cache() / "rates.json", json.dumps(known))
 
 
 def _name(unit: Unit) -> str:
@@ -215,13 +202,13 @@ def _name(unit: Unit) -> str:
     return " ".join([*what, f"{devices[0].device_kind} x{len(devices)}"])
 
 
-def _path() -> Path:
-    return Path(platformdirs.user_cache_dir("jaxnigt")) / "rates.json"
+def _cache() -> Path:
+    return Path(platformdirs.user_cache_dir("jaxnigt"))
 
 
 def _measured() -> dict[str, list[float]]:
     try:
-        return json.loads(_path().read_text())
+        return json.loads((_cache() / "rates.json").read_text())
     except (OSError, ValueError):
         return {}
 
@@ -239,21 +226,15 @@ def use_all_cores(most: int = _MOST_DEVICES, *, lapack: bool = True) -> None:
     """
     if "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", ""):
         return
-    devices = int(os.environ.get("JAX_NUM_CPU_DEVICES", min(_cores(), most)))
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    devices = int(os.environ.get("JAX_NUM_CPU_DEVICES", min(cores, most)))
     with contextlib.suppress(RuntimeError):  # JAX has started
         jax.config.update("jax_num_cpu_devices", devices)
         if lapack and devices > 1:
             os.environ.setdefault("NPROC", str(_THREADS * devices))  # what XLA makes its pool of
 
 
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def use_compilation_cache() -> None:
     """Keep compiled programs between runs, unless the user has said where or that they be not."""
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-        folder = Path(platformdirs.user_cache_dir("jaxnigt")) / "xla"
-        jax.config.update("jax_compilation_cache_dir", str(folder))
+        jax.config.update("jax_compilation_cache_dir", str(_cache() / "xla"))

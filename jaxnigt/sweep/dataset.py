@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 import time
 from collections.abc import Mapping, Sequence
@@ -12,15 +11,7 @@ import numpy as np
 import xarray as xr
 
 from jaxnigt.sweep import build
-from jaxnigt.sweep.plan import (
-    GRID,
-    Batch,
-    MethodPlan,
-    Panel,
-    Unit,
-    networks,
-    profile_titles,
-)
+from jaxnigt.sweep.plan import GRID, MethodPlan, Panel, networks, profile_titles
 from jaxnigt.sweep.schema import Definition, leaves
 from jaxnigt.sweep.store import provenance
 from jaxnigt.training.times import SECONDS, eval_times, first_reached
@@ -42,8 +33,10 @@ def assemble(
         None where nothing was trained.
     """
     begin = time.perf_counter()
-    trees = {panel.label: _panel(definition, panel, found) for panel in plan}
-    trees = {label: tree for label, tree in trees.items() if tree is not None}
+    trees: dict[str, xr.DataTree] = {}
+    for panel in plan:
+        if any(unit.key in found for method in panel.methods for unit in method.units):
+            trees[panel.label] = _panel(definition, panel, found)
     if not trees:
         return None
     if len(plan) == 1:
@@ -51,11 +44,11 @@ def assemble(
     else:
         tree = xr.DataTree.from_dict({f"/panels/{label}": panel for label, panel in trees.items()})
     keys = {unit.key for panel in plan for method in panel.methods for unit in method.units}
-    trained = [found[key] for key in keys & set(found)]
+    seconds = [found[key].attrs["training_seconds"] for key in keys & set(found)]
     tree.attrs |= {
         "replay_seconds": time.perf_counter() - begin,
         "replayed_profiles": sum(len(batch.labels) for panel in plan for batch in panel.batches),
-        "training_seconds": float(sum(dataset.attrs["training_seconds"] for dataset in trained)),
+        "training_seconds": math.fsum(seconds),
         "threshold_rule": (
             "shares of the way from J(theta_0) to the lowest final J of the methods at their best "
             "stepsizes, then the definition's own levels"
@@ -66,17 +59,14 @@ def assemble(
     return tree
 
 
-def _panel(definition: Definition, panel: Panel, found: Mapping[str, xr.Dataset]) -> xr.DataTree | None:
-    plans = {plan.label: plan for plan in panel.methods if any(u.key in found for u in plan.units)}
-    if not plans:
-        return None
-    whole = {label: _method(definition, panel, plan, found) for label, plan in plans.items()}
+def _panel(definition: Definition, panel: Panel, found: Mapping[str, xr.Dataset]) -> xr.DataTree:
+    plans = [plan for plan in panel.methods if any(unit.key in found for unit in plan.units)]
+    whole = {plan.label: _method(definition, panel, plan, found) for plan in plans}
     named = {label: _of(dataset, grid=False) for label, dataset in whole.items()}
     start, levels = threshold(list(named.values()), definition.analysis.threshold)
     levels = np.concatenate([levels, definition.analysis.level])
     groups = {"/profiles": _profiles(definition, panel)}
-    for label, dataset in named.items():
-        groups[f"/methods/{label}"] = _analysed(dataset, levels)
+    groups |= {f"/methods/{label}": _analysed(dataset, levels) for label, dataset in named.items()}
     if definition.grid is not None:
         groups["/grid"] = _grid(definition, whole, levels)
     tree = xr.DataTree.from_dict(groups)
@@ -92,21 +82,20 @@ def _panel(definition: Definition, panel: Panel, found: Mapping[str, xr.Dataset]
 
 def _profiles(definition: Definition, panel: Panel) -> xr.Dataset:
     axes, titles = ("profile", "worker"), profile_titles(definition)
-    parts: list[xr.Dataset] = []
-    for batch in panel.batches:
-        if batch.grid:
-            continue
-        noise = batch.profile.noise.name if batch.profile.noise else "none"
-        values = {
-            "compute": (axes, batch.profile.compute, SECONDS | {"long_name": "time per gradient"}),
-            "comm": (axes, batch.profile.comm, SECONDS | {"long_name": "communication time"}),
-            "noise": (("profile",), [noise] * len(batch.labels)),
-            "title": (("profile",), [titles[label] for label in batch.labels]),
-        }
-        workers = np.arange(1, panel.workers + 1)
-        parts.append(xr.Dataset(values, {"profile": list(batch.labels), "worker": workers}))
-    whole: Any = xr.concat(parts, "profile")
-    return whole.sel(profile=list(titles))
+    batches = [batch for batch in panel.batches if not batch.grid]
+    labels = [label for batch in batches for label in batch.labels]
+    noises = [b.profile.noise.name if b.profile.noise else "none" for b in batches for _ in b.labels]
+    compute, comm = (
+        np.concatenate([getattr(b.profile, name) for b in batches]) for name in ("compute", "comm")
+    )
+    values = {
+        "compute": (axes, compute, SECONDS | {"long_name": "time per gradient"}),
+        "comm": (axes, comm, SECONDS | {"long_name": "communication time"}),
+        "noise": ("profile", noises),
+        "title": ("profile", [titles[label] for label in labels]),
+    }
+    coords = {"profile": labels, "worker": np.arange(1, panel.workers + 1)}
+    return xr.Dataset(values, coords).sel(profile=list(titles))
 
 
 def _method(
@@ -114,29 +103,34 @@ def _method(
 ) -> xr.Dataset:
     """A method's trace with the ends of its rounds, time [comm_model, profile, round].
 
-    Profiles of the grid come after the named ones, for methods that have them.
+    Named profiles are as the definition has them, those of the grid come after them.
     """
     models = networks(definition)
-    whole = {**leaves(plan.table), "seed": list(definition.training.seed_list)}
     on_grid = not plan.scheduled or (definition.grid is not None and definition.grid.trained)
     batches = [batch for batch in panel.batches if on_grid or not batch.grid]
-    # Named profiles as the definition has them, then those of the grid.
-    grid = itertools.chain(*(b.labels for b in batches if b.grid))
-    profiles = [*profile_titles(definition), *grid]
+    profiles = [*profile_titles(definition), *(p for b in batches if b.grid for p in b.labels)]
+    whole = {**leaves(plan.table), "seed": list(definition.training.seed_list)}
+    units = [unit for unit in plan.units if unit.key in found]
     if plan.scheduled:
-        parts = [_along(unit, found[unit.key]) for unit in plan.units if unit.key in found]
+        parts = []
+        for unit in units:
+            assert unit.batch is not None
+            # The labels are the definition's, which may not be those under which it was stored.
+            labelled = found[unit.key].assign_coords(profile=list(unit.batch.labels))
+            axes = ("comm_model", "profile", ...)
+            parts.append(labelled.expand_dims(comm_model=[unit.comm_model]).transpose(*axes))
         dataset = joined(parts, {"comm_model": list(models), "profile": profiles, **whole})
     else:
-        dataset = joined([found[unit.key] for unit in plan.units if unit.key in found], whole)
+        dataset = joined([found[unit.key] for unit in units], whole)
         trace = Trace.from_xarray(dataset, build.method(plan.table, panel.workers))
         key = definition.training.key
-        dataset["time"] = xr.concat(
-            [
-                xr.concat([_ends(trace, batch, key, model) for batch in batches], "profile")
-                for model in models.values()
-            ],
-            xr.Variable("comm_model", list(models)),
-        ).sel(profile=profiles)
+        ends = [
+            np.concatenate([replay(trace, b.profile, key=key, comm_model=model) for b in batches])
+            for model in models.values()
+        ]
+        labels = {"comm_model": list(models), "profile": [p for b in batches for p in b.labels]}
+        replayed = xr.DataArray(np.stack(ends), labels, ("comm_model", "profile", "round"))
+        dataset["time"] = replayed.sel(profile=profiles)
         dataset["time"].attrs = SECONDS | {"long_name": "end of the round"}
     # Seeds of units that failed say nothing of a method; what is judged are the others.
     there = dataset["objective"].notnull().any([d for d in dataset["objective"].dims if d != "seed"])
@@ -145,20 +139,6 @@ def _method(
     attrs = SECONDS | {"long_name": "time at which theta_t exists"}
     dataset["eval_time"] = (("comm_model", "profile", "evaluation"), at_eval, attrs)
     return dataset
-
-
-def _ends(trace: Trace, batch: Batch, key: int, model: Any) -> xr.DataArray:
-    """When the rounds of a trace are over under the profiles of a batch."""
-    end = replay(trace, batch.profile, key=key, comm_model=model)
-    return xr.DataArray(end, {"profile": list(batch.labels)}, ("profile", "round"))
-
-
-def _along(unit: Unit, dataset: xr.Dataset) -> xr.Dataset:
-    """What was trained along profiles, with an axis of its communication model."""
-    assert unit.batch is not None
-    # The labels are the definition's, which may not be those under which it was stored.
-    labelled = dataset.assign_coords(profile=list(unit.batch.labels))
-    return labelled.expand_dims(comm_model=[unit.comm_model]).transpose("comm_model", "profile", ...)
 
 
 def joined(parts: Sequence[xr.Dataset], whole: Mapping[str, Sequence[Any]]) -> xr.Dataset:
@@ -199,32 +179,28 @@ def _to_levels(dataset: xr.Dataset, levels: np.ndarray) -> xr.DataArray:
 
 
 def _analysed(dataset: xr.Dataset, levels: np.ndarray) -> xr.Dataset:
-    out = dataset.copy()
-    out["time_to_threshold"] = _to_levels(dataset, levels)
+    found = {"time_to_threshold": _to_levels(dataset, levels)}
     for name, index in best_indices(dataset).items():
-        out[f"best_{name}_index"] = index.assign_attrs(units="1", long_name=f"index of the best {name}")
+        attrs = {"units": "1", "long_name": f"index of the best {name}"}
+        found[f"best_{name}_index"] = index.assign_attrs(attrs)
     for name, value in zip(("first_tenth", "last_tenth"), improvement(dataset), strict=True):
-        out[name] = value.assign_attrs(units="1")
-    return out
+        found[name] = value.assign_attrs(units="1")
+    return dataset.assign(found)
 
 
 def _grid(definition: Definition, whole: dict[str, xr.Dataset], levels: np.ndarray) -> xr.Dataset:
     """Median over seeds of the time to the thresholds, and speed-ups against the baseline."""
     assert definition.grid is not None
     axes = {name: np.asarray(getattr(definition.grid, name)) for name in ("exponent", "comm_scale")}
-    shape = tuple(len(values) for values in axes.values())
-    times = {}
-    for label, dataset in whole.items():
-        on_grid = _of(dataset, grid=True)
-        if not on_grid.sizes["profile"]:
-            continue
-        reached = _to_levels(best(on_grid), levels).median("seed")
-        reached = reached.transpose("threshold", "comm_model", "profile")
-        times[label] = reached.values.reshape(*reached.shape[:2], *shape)
-    labels, models = list(times), list(networks(definition))
-    baseline = definition.analysis.baseline or (labels[0] if labels else "")
-    time = np.stack(list(times.values())) if times else np.zeros((0, len(levels), len(models), *shape))
-    reference = time[labels.index(baseline)] if baseline in labels else np.full(time.shape[1:], np.nan)
+    on_grid = {label: _of(dataset, grid=True) for label, dataset in whole.items()}
+    labels = [label for label, dataset in on_grid.items() if dataset.sizes["profile"]]
+    models, baseline = list(networks(definition)), definition.analysis.baseline or next(iter(labels), "")
+    shape = len(levels), len(models), *(len(values) for values in axes.values())
+    time = np.full((len(labels), *shape), np.nan)
+    for k, label in enumerate(labels):
+        reached = _to_levels(best(on_grid[label]), levels).median("seed")
+        time[k] = reached.transpose("threshold", "comm_model", "profile").values.reshape(shape)
+    reference = time[labels.index(baseline)] if baseline in labels else np.full(shape, np.nan)
     both = np.isfinite(time) & np.isfinite(reference) & (time > 0)
     speedup = np.where(both, reference / np.where(both, time, 1.0), np.nan)
     dims = ("method", "threshold", "comm_model", *axes)
@@ -241,12 +217,11 @@ def _grid(definition: Definition, whole: dict[str, xr.Dataset], levels: np.ndarr
 
 def diverged(dataset: xr.Dataset) -> list[str]:
     """One line for each run whose numbers stopped being finite."""
-    bad = dataset["gradient_norm"].isnull() | np.isinf(dataset["gradient_norm"])
+    good: Any = np.isfinite(dataset["gradient_norm"])
     lines = []
-    dims = bad.dims[:-1]
-    for index in np.argwhere(bad.any("round").values):
-        at = dict(zip(dims, index.tolist(), strict=True))
-        first = int(bad.isel(at).values.argmax())
+    for index in np.argwhere(~good.all("round").values):
+        at = dict(zip(good.dims[:-1], index.tolist(), strict=True))
+        first = int(good.isel(at).values.argmin())
         where = ", ".join(f"{dim} = {dataset[dim].values[i]}" for dim, i in at.items())
         lines.append(f"training stopped being finite at round {first}, {where}")
     return lines
@@ -288,10 +263,8 @@ def best_indices(dataset: xr.Dataset) -> dict[str, xr.DataArray]:
 
 def best(dataset: xr.Dataset) -> xr.Dataset:
     """A method at its best hyperparameters, by `best_indices` or as the data set says."""
-    stored = {name: f"best_{name}_index" for name in leaf_axes(dataset)}
-    found = best_indices(dataset)
-    if all(variable in dataset for variable in stored.values()):
-        found = {name: dataset[variable] for name, variable in stored.items()}
+    indices = best_indices(dataset)
+    found = {name: dataset.get(f"best_{name}_index", index) for name, index in indices.items()}
     return dataset.isel({name: index.astype(int) for name, index in found.items()})
 
 

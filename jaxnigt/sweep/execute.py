@@ -9,7 +9,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import xarray as xr
 from rich.console import Console
@@ -21,30 +21,15 @@ from jaxnigt.sweep import definition as definitions
 from jaxnigt.sweep.dataset import assemble, diverged
 from jaxnigt.sweep.plan import Panel, Unit
 from jaxnigt.sweep.schema import Definition
-from jaxnigt.sweep.work import Finished, Settings, interruptible, run_here
+from jaxnigt.sweep.work import EXECUTORS, Cluster, Settings, interruptible
 from jaxnigt.training.snapshots import Snapshots
 from jaxnigt.training.stopwatch import compilations
 
-EXECUTORS = ("local", "ray")
 STOPPED = 130
 """Exit status of a run that was interrupted, as shells have it."""
 
 _SHOWN = 5
 """Runs of a unit that are named where they diverged."""
-
-
-class Cluster(NamedTuple):
-    """Where and with what Ray runs units.
-
-    Attributes:
-        address: of the cluster; None starts one on this machine.
-        cpus: cores that a unit asks for.
-        gpus: accelerators that a unit asks for.
-    """
-
-    address: str | None = None
-    cpus: float = 1.0
-    gpus: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,9 +95,7 @@ def run(
 
 
 def execute(definition: Definition, out: Path, console: Console, options: Options | None = None) -> int:
-    """Run a sweep into a folder.
-
-    Units that are there already, with the same content, are read instead of computed.
+    """Run a sweep into a folder; units that it holds already, with the same content, are read.
 
     Args:
         definition: what to run.
@@ -133,33 +116,32 @@ def execute(definition: Definition, out: Path, console: Console, options: Option
     cost.use_compilation_cache()
     budget = options.memory or store.budget(out) or cost.default_budget()
     panels = plan.panels(definition, budget)
+    sweep = _Sweep(definition, out, console, options, budget, panels, plan.unique_units(panels))
     store.check_writable(out)
     with store.locked(out), screen.logged(out / store.LOGS) as log:
-        sweep = _Sweep(definition, out, console, options, panels, budget)
         sweep.run()
-        sweep.times(time.perf_counter() - begin, compilations().seconds - compiled)
+        sweep.say_times(time.perf_counter() - begin, compilations().seconds - compiled)
         console.print(escape(f"log {log}"), soft_wrap=True)
-    return sweep.status
+    if sweep.stopped:
+        return STOPPED
+    return 1 if sweep.failures else 0
 
 
+@dataclasses.dataclass(eq=False)
 class _Sweep:
     """One run of a sweep."""
 
-    def __init__(
-        self,
-        definition: Definition,
-        out: Path,
-        console: Console,
-        options: Options,
-        panels: list[Panel],
-        budget: int,
-    ):
-        self.definition, self.out, self.console, self.options = definition, out, console, options
-        self.budget = budget
-        self.panels, self.units = panels, plan.unique_units(panels)
-        self.found: dict[str, xr.Dataset] = {}
-        self.failures: list[str] = []
-        self.stopped, self.trained = False, 0.0
+    definition: Definition
+    out: Path
+    console: Console
+    options: Options
+    budget: int
+    panels: list[Panel]
+    units: list[Unit]
+    found: dict[str, xr.Dataset] = dataclasses.field(default_factory=dict)
+    failures: list[str] = dataclasses.field(default_factory=list)
+    stopped: bool = False
+    trained: float = 0.0
 
     def run(self) -> None:
         """Train, then gather."""
@@ -168,12 +150,11 @@ class _Sweep:
             self._describe()
             self._reuse()
             missing = [unit for unit in self.units if unit.key not in self.found]
-            board = screen.Board(self.console, len(self.units), len(self.found), self._scalars())
-            with board.shown():
-                settings = Settings(
-                    self.out / store.SNAPSHOTS, self.options.snapshot_every, stopping, board
-                )
-                for unit, result in self._execute(missing, settings):
+            scalars = self.out / "tensorboard" if self.options.tensorboard else None
+            with screen.Board(self.console, len(self.units), len(self.found), scalars) as board:
+                every, cluster = self.options.snapshot_every, self.options.cluster
+                settings = Settings(self.out / store.SNAPSHOTS, every, stopping, board, cluster)
+                for unit, result in EXECUTORS[self.options.executor](missing, settings):
                     self._keep(unit, result, board)
             self.stopped = stopping()
             if not self.stopped:
@@ -186,14 +167,7 @@ class _Sweep:
         for failure in self.failures:
             self._say(f"failed: {failure}", style="bold red")
 
-    @property
-    def status(self) -> int:
-        """The exit status."""
-        if self.stopped:
-            return STOPPED
-        return 1 if self.failures else 0
-
-    def times(self, wall: float, compiling: float) -> None:
+    def say_times(self, wall: float, compiling: float) -> None:
         """Say where the time went."""
         if self.trained == 0 or self.options.executor != "local":
             return
@@ -206,9 +180,6 @@ class _Sweep:
     def _say(self, message: str, style: str | None = None) -> None:
         screen.LOG.info(message)
         self.console.print(escape(message), style=style, soft_wrap=True)
-
-    def _scalars(self) -> Path | None:
-        return self.out / "tensorboard" if self.options.tensorboard else None
 
     def _describe(self) -> None:
         """What there is to be done, for `jaxnigt status`."""
@@ -231,28 +202,23 @@ class _Sweep:
             store.write_text(self.out / store.PLAN, json.dumps(described, indent=1) + "\n")
 
     def _reuse(self) -> None:
-        if self.options.fresh:
-            for unit in self.units:
-                Snapshots(self.out / store.SNAPSHOTS / unit.key).remove()
-            return
+        """Read the units that are there, or forget how far they are."""
         for unit in self.units:
             path = store.unit_path(self.out, unit.filename, unit.key)
-            if not path.exists():
-                continue
-            try:
-                self.found[unit.key] = store.read(path)
-            except store.Damaged as damage:
-                self._say(f"{unit.label}: {path} is damaged, {damage}; it is computed again", "yellow")
-            else:
-                self._say(f"{unit.label}: reused {path}")
-                self._report_diverged(unit)
+            if self.options.fresh:
+                self._snapshots(unit).remove()
+            elif path.exists():
+                try:
+                    self.found[unit.key] = store.read(path)
+                except store.Damaged as damage:
+                    words = f"{path} is damaged, {damage}; it is computed again"
+                    self._say(f"{unit.label}: {words}", "yellow")
+                else:
+                    self._say(f"{unit.label}: reused {path}")
+                    self._report_diverged(unit)
 
-    def _execute(self, missing: Sequence[Unit], settings: Settings) -> Iterator[Finished]:
-        if self.options.executor == "ray" and missing:
-            from jaxnigt.sweep import ray
-
-            return ray.run(missing, settings, self.options.cluster)
-        return run_here(missing, settings)
+    def _snapshots(self, unit: Unit) -> Snapshots:
+        return Snapshots(self.out / store.SNAPSHOTS / unit.key)
 
     def _keep(self, unit: Unit, result: xr.Dataset | BaseException, board: screen.Board) -> None:
         """Store what came of a unit."""
@@ -260,8 +226,9 @@ class _Sweep:
         note = self.out / store.FAILURES / f"{unit.key}.txt"
         if isinstance(result, BaseException):
             known = isinstance(result, TrainingDiverged | InputError)
-            reason = f"{unit.label}: {'' if known else type(result).__name__ + ': '}{result}"
-            self._fail(reason, note, "".join(traceback.format_exception(result)))
+            reason = f"{'' if known else type(result).__name__ + ': '}{result}"
+            details = "".join(traceback.format_exception(result))
+            self._fail(unit, reason, note, details)
             board.finish(unit, f"{unit.label}: failed, the others go on", "bold red")
             return
         self.found[unit.key] = result
@@ -271,11 +238,11 @@ class _Sweep:
         try:
             store.write(result, path, checksum=True)
         except OSError as error:
-            self._fail(f"{unit.label}: {path} cannot be written ({_reason(error)})", note, "")
+            self._fail(unit, f"{path} cannot be written ({_reason(error)})", note)
             board.finish(unit, f"{unit.label}: not written, the others go on", "bold red")
             return
         note.unlink(missing_ok=True)
-        Snapshots(self.out / store.SNAPSHOTS / unit.key).remove()
+        self._snapshots(unit).remove()
         board.finish(unit, f"{unit.label}: wrote {path}")
         self._report_diverged(unit)
 
@@ -285,11 +252,11 @@ class _Sweep:
         if len(lines) > _SHOWN:
             self.failures.append(f"{unit.label}: {len(lines) - _SHOWN} more runs likewise")
 
-    def _fail(self, reason: str, note: Path, details: str) -> None:
-        self.failures.append(reason)
-        screen.LOG.error("%s\n%s", reason, details)
+    def _fail(self, unit: Unit, reason: str, note: Path, details: str = "") -> None:
+        self.failures.append(f"{unit.label}: {reason}")
+        screen.LOG.error("%s\n%s", self.failures[-1], details)
         with contextlib.suppress(OSError):
-            store.write_text(note, f"{reason}\n{details}")
+            store.write_text(note, f"{self.failures[-1]}\n{details}")
 
     @contextlib.contextmanager
     def _failing(self, what: str) -> Iterator[None]:
@@ -300,6 +267,7 @@ class _Sweep:
             self.failures.append(f"{what}: it cannot be written to {self.out} ({_reason(error)})")
 
     def _finish(self) -> None:
+        """Replay, gather, write, draw and show."""
         tree = assemble(self.definition, self.panels, self.found)
         if tree is None:
             return

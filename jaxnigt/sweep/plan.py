@@ -7,6 +7,7 @@ import functools
 import hashlib
 import itertools
 import json
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -75,11 +76,8 @@ class Unit:
         """A digest of everything that decides the numbers."""
         facts = lookup("method", self.method["name"]).facts
         # What the clock alone feels does not matter where one training serves all profiles.
-        no_matter = (
-            "eval_every",
-            *facts.get("speed", ()),
-            *(facts.get("clock", ()) if self.batch is None else ()),
-        )
+        clock = facts.get("clock", ()) if self.batch is None else ()
+        no_matter = ("eval_every", *facts.get("speed", ()), *clock)
         content: Plain = {
             "code": fingerprint.code_version(),
             "sources": fingerprint.sources(self.problem, self.method, self.clock_model),
@@ -91,9 +89,9 @@ class Unit:
         }
         digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode())
         if self.batch is not None:
-            digest.update(f"{self.clock_model} {self.batch.profile.noise}".encode())
-            power = self.batch.profile.power or ()
-            for array in (self.batch.profile.compute, self.batch.profile.comm, *power):
+            profile = self.batch.profile
+            digest.update(f"{self.clock_model} {profile.noise}".encode())
+            for array in (profile.compute, profile.comm, *(profile.power or ())):
                 digest.update(str(array.shape).encode())
                 digest.update(np.ascontiguousarray(array).tobytes())
         return digest.hexdigest()[:16]
@@ -170,15 +168,13 @@ def panels(definition: Definition, budget: int | None = None) -> list[Panel]:
         InputError: for the first thing that cannot be built or that does not fit into memory.
     """
     budget = cost.default_budget() if budget is None else budget
-    networks(definition)
     # What costs nothing to check comes before problems, which take seconds to build.
+    networks(definition)
+    baseline = definition.analysis.baseline
     for workers in definition.workers:
         labels = [label for label, _ in _methods(definition, workers)]
-        if definition.analysis.baseline not in (None, *labels):
-            raise InputError(
-                f"analysis.baseline: got {definition.analysis.baseline!r}, "
-                f"allowed are {', '.join(labels)}."
-            )
+        if baseline not in (None, *labels):
+            raise InputError(f"analysis.baseline: got {baseline!r}, allowed are {', '.join(labels)}.")
         batches(definition, workers, dimension=1)
     return [
         _panel(definition, problem.label, problem.table, workers, budget)
@@ -189,14 +185,16 @@ def panels(definition: Definition, budget: int | None = None) -> list[Panel]:
 
 def networks(definition: Definition) -> dict[str, Communication]:
     """The communication models of rounds, by the labels that they have in data sets."""
-    models = [make("communication", plain(table), "comm_model") for table in definition.comm_model]
-    for model in models:
-        if not model.rounds:
-            raise InputError(f"comm_model: got {str(model)!r}, models of rounds are allowed.")
+
+    def made(table: Any, key: str, kind: str) -> Communication:
+        model = make("communication", plain(table), key)
+        if not getattr(model, kind):
+            raise InputError(f"{key}: got {str(model)!r}, models of {kind} are allowed.")
+        return model
+
+    models = [made(table, "comm_model", "rounds") for table in definition.comm_model]
     if definition.arrival_model is not None:
-        arrival = make("communication", plain(definition.arrival_model), "arrival_model")
-        if not arrival.arrivals:
-            raise InputError(f"arrival_model: got {str(arrival)!r}, models of arrivals are allowed.")
+        made(definition.arrival_model, "arrival_model", "arrivals")
     return {named(model): model for model in models}
 
 
@@ -213,20 +211,20 @@ def _panel(definition: Definition, label: str, table: Plain, workers: int, budge
     plans = []
     for name, method_table in _methods(definition, workers):
         method = build.method(method_table, workers)
-        scheduled = not method.collection.replayable(problem.workers is not None)
         whole = Unit(
-            f"{label}/{name}" if label else name,
-            table,
-            method_table,
-            workers,
-            definition.training.seed_list,
-            {
+            label=f"{label}/{name}" if label else name,
+            problem=table,
+            method=method_table,
+            workers=workers,
+            seeds=definition.training.seed_list,
+            training={
                 "key": definition.training.key,
                 "eval_every": _eval_every(definition, method_table),
                 "eval_batch": definition.training.eval_batch,
             },
-            definition.module,
+            modules=definition.module,
         )
+        scheduled = not method.collection.replayable(problem.workers is not None)
         along = _schedules(definition, whole, method, profiles) if scheduled else [whole]
         units = [part for unit in along for part in split(unit, problem, method, budget)]
         plans.append(MethodPlan(name, method_table, scheduled, units))
@@ -264,72 +262,64 @@ def _eval_every(definition: Definition, table: Plain) -> int:
 
 def _schedules(definition: Definition, whole: Unit, method: Method, profiles: list[Batch]) -> list[Unit]:
     """A unit for every communication model and batch of profiles."""
-    units: dict[tuple[Any, ...], Unit] = {}
-    tables = [plain(table) for table in definition.comm_model]
-    for (label, model), table in zip(networks(definition).items(), tables, strict=True):
+    units = []
+    on_grid = definition.grid is not None and definition.grid.trained
+    models = networks(definition).items()
+    for (label, model), table in zip(models, map(plain, definition.comm_model), strict=True):
         clock_model = table
         if isinstance(method.collection, Asynchronous):
-            arrival = definition.arrival_model
-            other = {"name": "parallel"} if arrival is None else plain(arrival)
-            clock_model = table if arrival is None and model.arrivals else other
+            if definition.arrival_model is not None:
+                clock_model = plain(definition.arrival_model)
+            elif not model.arrivals:
+                clock_model = {"name": "parallel"}
+        along = {"comm_model": label, "clock_model": clock_model}
         for batch in profiles:
-            if batch.grid and not (definition.grid and definition.grid.trained):
-                continue
-            units[label, batch.labels] = dataclasses.replace(
-                whole, batch=batch, comm_model=label, clock_model=clock_model
-            )
-    return list(units.values())
+            if on_grid or not batch.grid:
+                units.append(dataclasses.replace(whole, batch=batch, **along))
+    return units
 
 
-def _labelled(table: Any) -> list[tuple[str, Plain]]:
-    """Label and plain table of every profile that a table stands for."""
-    return [(f"{table.label},{v.label}" if v.label else table.label, v.table) for v in variants(table)]
-
-
-def batches(definition: Definition, workers: int, dimension: int) -> list[Batch]:
-    """The named profiles, those alike in noise and power together, and the grid."""
-    groups: dict[Any, list[tuple[str, Profile]]] = {}
+def _profiles(definition: Definition) -> Iterator[tuple[int, Any, str, Plain]]:
+    """Number, table, label and plain table of every named profile, in the definition's order."""
     for index, table in enumerate(definition.profiles):
-        for label, given in _labelled(table):
-            profile = under(f"profiles.{index}.", build.profile, given, workers, dimension)
-            breaks = () if profile.power is None else tuple(profile.power[0].tolist())
-            groups.setdefault((profile.noise, breaks), []).append((label, profile))
-    found = [_stack(group) for group in groups.values()]
-    grid = grid_profile(definition, workers)
-    if grid is not None:
-        count = int(np.prod(grid.shape))
-        found.append(Batch(tuple(f"{GRID}.{i}" for i in range(count)), grid.reshape(-1), grid=True))
-    return found
+        for variant in variants(table):
+            label = f"{table.label},{variant.label}" if variant.label else table.label
+            yield index, table, label, variant.table
 
 
 def profile_titles(definition: Definition) -> dict[str, str]:
     """Title of every named profile by its label, in the definition's order."""
     titles = {}
-    for table in definition.profiles:
-        for label, _ in _labelled(table):
-            varied = label.removeprefix(table.label).removeprefix(",")
-            titles[label] = (table.title or table.label) + (f", {varied}" if varied else "")
+    for _, table, label, _ in _profiles(definition):
+        varied = label.removeprefix(table.label).removeprefix(",")
+        titles[label] = (table.title or table.label) + (f", {varied}" if varied else "")
     return titles
 
 
-def _stack(group: list[tuple[str, Profile]]) -> Batch:
-    labels, profiles = zip(*group, strict=True)
-    first = profiles[0]
+def batches(definition: Definition, workers: int, dimension: int) -> list[Batch]:
+    """The named profiles, those alike in noise and power together, and the grid."""
+    groups: dict[Any, dict[str, Profile]] = {}
+    for index, _, label, given in _profiles(definition):
+        profile = under(f"profiles.{index}.", build.profile, given, workers, dimension)
+        breaks = () if profile.power is None else tuple(profile.power[0].tolist())
+        groups.setdefault((profile.noise, breaks), {})[label] = profile
+    found = [_stack(group) for group in groups.values()]
+    if grid := definition.grid:
+        exponent, scale = np.asarray(grid.exponent)[:, None], np.asarray(grid.comm_scale)[None, :]
+        law = lookup("profile", "power_law").maker
+        profiles = under("grid: ", law, workers, exponent, grid.comm_exponent, scale).reshape(-1)
+        labels = tuple(f"{GRID}.{i}" for i in range(len(profiles.compute)))
+        found.append(Batch(labels, profiles, grid=True))
+    return found
+
+
+def _stack(group: dict[str, Profile]) -> Batch:
+    first, *_ = profiles = list(group.values())
     power = None
     if first.power is not None:
-        power = (first.power[0], np.stack([p.power[1] for p in profiles]))
+        power = (first.power[0], np.stack([p.power[1] for p in profiles if p.power]))
     compute, comm = (np.stack([getattr(p, name) for p in profiles]) for name in ("compute", "comm"))
-    return Batch(labels, Profile(compute, comm, first.noise, power))
-
-
-def grid_profile(definition: Definition, workers: int) -> Profile | None:
-    """Profiles of the grid with axes [exponent, comm_scale], None where there is no grid."""
-    grid = definition.grid
-    if grid is None:
-        return None
-    axes = np.asarray(grid.exponent)[:, None], np.asarray(grid.comm_scale)[None, :]
-    law = lookup("profile", "power_law").maker
-    return under("grid: ", law, workers, axes[0], grid.comm_exponent, axes[1])
+    return Batch(tuple(group), Profile(compute, comm, first.noise, power))
 
 
 def split(unit: Unit, problem: Problem, method: Method, budget: int) -> list[Unit]:
@@ -341,23 +331,21 @@ def split(unit: Unit, problem: Problem, method: Method, budget: int) -> list[Uni
     Raises:
         InputError: a single run is too large.
     """
-    values = leaves(unit.method)
     fixed = unit.batch is not None and unit.batch.profile.noise is None
     profiles = len(unit.batch.labels) if unit.batch and fixed else 1
-    sizes = (profiles, len(unit.seeds), *(len(v) for v in values.values()))
+    sizes = (profiles, len(unit.seeds), *map(len, leaves(unit.method).values()))
     counts, needed = [1] * len(sizes), 0
     for axis, size in enumerate(sizes):
-        for parts in (k for k in range(1, size + 1) if size % k == 0):
-            counts[axis] = parts
+        for count in (k for k in range(1, size + 1) if size % k == 0):
+            counts[axis] = count
             # All parts are as large as the first.
-            needed = cost.unit_bytes(problem, method, _parts(unit, counts)[0])
+            parts = _parts(unit, counts)
+            needed = cost.unit_bytes(problem, method, parts[0])
             if needed <= budget:
-                found = _parts(unit, counts)
-                if len(found) == 1:
-                    return [dataclasses.replace(unit, bytes=needed)]
+                of = [f".{i}of{len(parts)}" if len(parts) > 1 else "" for i in range(1, len(parts) + 1)]
                 return [
-                    dataclasses.replace(part, bytes=needed, label=f"{unit.label}.{i}of{len(found)}")
-                    for i, part in enumerate(found, start=1)
+                    dataclasses.replace(part, bytes=needed, label=unit.label + number)
+                    for part, number in zip(parts, of, strict=True)
                 ]
     raise InputError(
         f"memory: {unit.label} needs {cost.shown(needed)} for a single run, the budget is "
@@ -366,26 +354,24 @@ def split(unit: Unit, problem: Problem, method: Method, budget: int) -> list[Uni
 
 
 def _parts(unit: Unit, counts: list[int]) -> list[Unit]:
+    """Equal shares of a unit: as many as `counts` says of its profiles, seeds and hyperparameters."""
     profiles, seeds, *others = counts
     along: list[Batch | None] = [None]
-    if unit.batch is not None:
-        labels = np.array_split(np.arange(len(unit.batch.labels)), profiles)
+    if (batch := unit.batch) is not None:
         along = [
-            unit.batch._replace(
-                labels=tuple(unit.batch.labels[i] for i in which), profile=unit.batch.profile[which]
-            )
-            for which in labels
+            batch._replace(labels=tuple(batch.labels[i] for i in which), profile=batch.profile[which])
+            for which in np.array_split(np.arange(len(batch.labels)), profiles)
         ]
-    seed_parts = [tuple(x.tolist()) for x in np.array_split(unit.seeds, seeds)]
+    some_seeds = [tuple(some.tolist()) for some in np.array_split(unit.seeds, seeds)]
     values = leaves(unit.method)
-    parts = [np.array_split(v, count) for v, count in zip(values.values(), others, strict=True)]
+    shares = [np.array_split(v, count) for v, count in zip(values.values(), others, strict=True)]
     methods = [
-        {**unit.method, **{name: part.tolist() for name, part in zip(values, chosen, strict=True)}}
-        for chosen in itertools.product(*parts)
+        unit.method | {name: some.tolist() for name, some in zip(values, chosen, strict=True)}
+        for chosen in itertools.product(*shares)
     ]
     return [
         dataclasses.replace(unit, batch=batch, seeds=some, method=method)
-        for batch, some, method in itertools.product(along, seed_parts, methods)
+        for batch, some, method in itertools.product(along, some_seeds, methods)
     ]
 
 

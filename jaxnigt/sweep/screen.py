@@ -17,8 +17,8 @@ import jax
 import numpy as np
 import xarray as xr
 from rich.console import Console
-from rich.live import Live
 from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, Task, TextColumn
 from rich.table import Table
 
 from jaxnigt.checks import InputError
@@ -57,7 +57,6 @@ def show_plan(definition: Definition, out: Path, console: Console, budget: int |
     done = {u.key for u in units if store.is_whole(store.unit_path(out, u.filename, u.key))}
     for panel in panels:
         console.print(_planned(panel, done))
-    missing = [unit for unit in units if unit.key not in done]
     replayed = sum(len(batch.labels) for batch in panels[0].batches)
     console.print(
         f"{len(units)} units, {len(done)} of them done in {out}; replay under {replayed:,} profiles and "
@@ -68,28 +67,21 @@ def show_plan(definition: Definition, out: Path, console: Console, budget: int |
     console.print(
         f"memory: at most {cost.shown(largest)} for one unit of a budget of {cost.shown(budget)}"
     )
-    _show_time(missing, console)
+    for words in _time_words([unit for unit in units if unit.key not in done]):
+        console.print(f"time: {words}", soft_wrap=True)
 
 
 def _planned(panel: Panel, done: set[str]) -> Table:
     name = panel.label or panel.problem.get("environment", panel.problem["kind"])
-    columns = (
-        "method",
-        "units",
-        "done",
-        "runs",
-        "rounds",
-        "trajectories",
-        "schedules",
-        "memory",
-        "time",
+    table = _table(
+        f"{name}, n = {panel.workers}, d = {panel.dimension:,}",
+        *("method", "units", "done", "runs", "rounds", "trajectories", "schedules", "memory", "time"),
     )
-    table = _table(f"{name}, n = {panel.workers}, d = {panel.dimension:,}", *columns)
     for method in panel.methods:
         units = method.units
         trajectories = sum(unit.runs * cost.trajectories(unit) for unit in units)
         schedules = sum(len(unit.batch.labels) for unit in units if unit.batch)
-        times = [cost.seconds(unit)[0] for unit in units]
+        seconds = sum(math.nan if (s := cost.seconds(unit)[0]) is None else s for unit in units)
         table.add_row(
             escape(method.label),
             str(len(units)),
@@ -99,31 +91,30 @@ def _planned(panel: Panel, done: set[str]) -> Table:
             f"{trajectories:,}",
             f"{schedules:,}" if method.scheduled else "replayed",
             cost.shown(max(unit.bytes for unit in units)),
-            "unknown" if None in times else _duration(sum(t for t in times if t is not None)),
+            "unknown" if math.isnan(seconds) else _duration(seconds),
         )
     return table
 
 
-def _show_time(missing: list[Unit], console: Console) -> None:
-    known = [cost.seconds(unit) for unit in missing]
-    total = sum(time for time, _ in known if time is not None)
-    unknown = sum(time is None for time, _ in known)
-    sources = sorted({source for time, source in known if time is not None})
+def _time_words(missing: list[Unit]) -> Iterator[str]:
+    """What is known of the time that units take, here and on an accelerator."""
     if not missing:
-        console.print("time: nothing is left to train")
+        yield "nothing is left to train"
         return
-    words = f"about {_duration(total)} of training, judged by {' and '.join(sources)}" if sources else ""
-    if unknown:
-        words += ("; " if words else "") + f"{unknown} units of which nothing is known on this hardware"
-    console.print(f"time: {words}, compilation not included", soft_wrap=True)
+    estimates = [cost.seconds(unit) for unit in missing]
+    known = [(seconds, source) for seconds, source in estimates if seconds is not None]
+    parts = []
+    if known:
+        sources = " and ".join(sorted({source for _, source in known}))
+        total = _duration(sum(seconds for seconds, _ in known))
+        parts.append(f"about {total} of training, judged by {sources}")
+    if len(known) < len(missing):
+        parts.append(f"{len(missing) - len(known)} units of which nothing is known on this hardware")
+    yield f"{'; '.join(parts)}, compilation not included"
     spans = [span for unit in missing if (span := cost.accelerator_seconds(unit))]
     if spans:
-        least, most = (sum(ends) for ends in zip(*spans, strict=True))
-        console.print(
-            f"time: {_duration(least)} to {_duration(most)} on {cost.accelerator_words()}, by how well "
-            "smaller batches use it",
-            soft_wrap=True,
-        )
+        least, most = (_duration(sum(ends)) for ends in zip(*spans, strict=True))
+        yield f"{least} to {most} on {cost.ACCELERATOR}, by how well smaller batches use it"
 
 
 def _duration(seconds: float) -> str:
@@ -132,35 +123,10 @@ def _duration(seconds: float) -> str:
     return f"{seconds / 60:.3g} min" if seconds < 7200 else f"{seconds / 3600:.3g} h"
 
 
-class _Row:
-    """One unit that is under way."""
-
-    def __init__(self, unit: Unit, device: str):
-        self.unit, self.device = unit, device
-        self.done, self.best = 0, math.nan
-        self.first: tuple[float, int] | None = None
-        self.line = -math.inf
-
-    def update(self, done: int, best: float) -> None:
-        self.done, self.best = done, best
-        if self.first is None:
-            # The first call holds compilation, which says nothing about the rounds to come.
-            self.first = (time.monotonic(), done)
-
-    @property
-    def rate(self) -> float:
-        """Rounds a second, NaN as long as it is not known."""
-        if self.first is None or self.done == self.first[1]:
-            return math.nan
-        return (self.done - self.first[1]) / max(1e-9, time.monotonic() - self.first[0])
-
-    @property
-    def left(self) -> float:
-        return (self.unit.iterations - self.done) / self.rate
-
-
 class Board:
-    """Progress of all units: a live table on a terminal, lines elsewhere, and the log.
+    """Progress of all units: live bars on a terminal, lines elsewhere, and the log.
+
+    It is shown within a with statement.
 
     Args:
         console: where it is shown.
@@ -170,86 +136,83 @@ class Board:
     """
 
     def __init__(self, console: Console, total: int, done: int, scalars: Path | None = None):
-        self.console, self.total, self.done = console, total, done
-        self._rows: dict[str, _Row] = {}
-        self._live: Live | None = None
-        self._scalars = scalars
+        self.console, self._scalars = console, scalars
+        texts = [TextColumn(f"{{task.{x}}}") for x in ("description", "fields[device]", "fields[words]")]
+        self._progress = Progress(
+            *(*texts[:2], BarColumn(), MofNCompleteColumn(), texts[2]),
+            console=console,
+            refresh_per_second=2,
+            speed_estimate_period=math.inf,
+            disable=not console.is_terminal,
+        )
+        self._all = self._added("units", total=total, completed=done)
+        self._tasks: dict[str, Task] = {}
         self._writers: dict[str, Any] = {}
 
-    @contextlib.contextmanager
-    def shown(self) -> Iterator[Board]:
-        """Show it while the block runs."""
-        try:
-            if self.console.is_terminal:
-                live = Live(get_renderable=self._table, console=self.console, refresh_per_second=2)
-                with live:
-                    self._live = live
-                    yield self
-            else:
-                yield self
-        finally:
-            self._live = None
-            for writer in self._writers.values():
-                writer.close()
+    def _added(self, description: str, device: str = "", **options: Any) -> Task:
+        self._progress.add_task(description, device=device, words="", said=-math.inf, **options)
+        return self._progress.tasks[-1]
+
+    def __enter__(self) -> Board:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+        for writer in self._writers.values():
+            writer.close()
 
     def start(self, unit: Unit, device: str | None = None) -> None:
         """A unit is under way, or waits for a machine of a cluster."""
         devices = jax.local_devices()
         here = f"{devices[0].platform} x{len(devices)}" if len(devices) > 1 else devices[0].platform
-        self._rows[unit.key] = _Row(unit, device or here)
+        self._tasks[unit.key] = self._added(escape(unit.label), device or here, total=unit.iterations)
         self._say(
             f"{unit.label}: training {unit.runs} runs of {unit.iterations} rounds "
-            f"(unit {self.done + len(self._rows)} of {self.total})"
+            f"(unit {self._all.completed + len(self._tasks):.0f} of {self._all.total:.0f})"
         )
 
     def update(self, unit: Unit, done: int, best: float) -> None:
-        """It has done some rounds."""
-        row = self._rows[unit.key]
-        row.update(done, best)
-        self._scalar(unit, done, best)
-        now = time.monotonic()
-        if now - row.line >= _SECONDS_BETWEEN_LINES or done == unit.iterations:
-            row.line = now
-            left = f", {row.left:.0f} s left" if math.isfinite(row.left) else ""
-            self._say(f"{unit.label}: round {done}/{unit.iterations}, best J {best:.3g}{left}")
+        """It has done some rounds, of which the first hold compilation and tell nothing of its speed."""
+        task, now = self._tasks[unit.key], time.monotonic()
+        self._progress.update(task.id, completed=done)
+        words, speed = f"best J {best:.3g}", task.speed
+        if speed:
+            words += f", {(unit.iterations - done) / speed:.0f} s left"
+        self._progress.update(task.id, words=f"{words}, {speed or math.nan:.3g} rounds/s")
+        if now - task.fields["said"] >= _SECONDS_BETWEEN_LINES or done == unit.iterations:
+            task.fields["said"] = now
+            self._say(f"{unit.label}: round {done}/{unit.iterations}, {words}")
+        if self._scalars is not None:
+            if unit.key not in self._writers:
+                from tensorboardX import SummaryWriter
+
+                folder = self._scalars / f"{short(unit.label)}-{unit.key}"
+                self._writers[unit.key] = SummaryWriter(str(folder))
+            self._writers[unit.key].add_scalar("best J", best, done)
 
     def finish(self, unit: Unit, message: str, style: str | None = None) -> None:
         """It is over, for better or worse."""
-        self._rows.pop(unit.key, None)
-        self.done += 1
+        self._drop(unit)
+        self._progress.advance(self._all.id)
         LOG.info("%s %s", unit.key, message)
         self.console.print(escape(message), style=style, soft_wrap=True)
 
     def stop(self, unit: Unit, done: int | None) -> None:
         """It was given up, and can be taken up again."""
-        self._rows.pop(unit.key, None)
+        self._drop(unit)
         at = "its last snapshot" if done is None else f"round {done}/{unit.iterations}"
         self._say(f"{unit.label}: stopped, it goes on from {at}", always=True)
 
+    def _drop(self, unit: Unit) -> None:
+        if task := self._tasks.pop(unit.key, None):
+            self._progress.remove_task(task.id)
+
     def _say(self, message: str, *, always: bool = False) -> None:
-        """A line in the log and, where there is no live table, on the console."""
+        """A line in the log and, where nothing is live, on the console."""
         LOG.info(message)
-        if self._live is None or always:
+        if self._progress.disable or always:
             self.console.print(escape(message), soft_wrap=True)
-
-    def _table(self) -> Table:
-        columns = ("unit", "device", "round", "rounds/s", "best J", "left [s]")
-        table = _table(f"{self.done} of {self.total} units done", *columns, left=("unit", "device"))
-        for row in list(self._rows.values())[:20]:
-            numbers = (f"{x:.3g}" if math.isfinite(x) else "-" for x in (row.rate, row.best, row.left))
-            done = f"{row.done}/{row.unit.iterations}"
-            table.add_row(escape(row.unit.label), row.device, done, *numbers)
-        return table
-
-    def _scalar(self, unit: Unit, done: int, best: float) -> None:
-        if self._scalars is None:
-            return
-        if unit.key not in self._writers:
-            from tensorboardX import SummaryWriter
-
-            folder = self._scalars / f"{short(unit.label)}-{unit.key}"
-            self._writers[unit.key] = SummaryWriter(str(folder))
-        self._writers[unit.key].add_scalar("best J", best, done)
 
 
 @contextlib.contextmanager
@@ -335,13 +298,19 @@ def show_results(tree: xr.DataTree, written: list[Path], console: Console) -> No
 def _show_panel(tree: xr.DataTree, console: Console) -> None:
     methods = {str(k): group.to_dataset() for k, group in tree["methods"].children.items()}
     console.print(_learning({label: best(dataset) for label, dataset in methods.items()}))
+    level, start = float(np.ravel(tree.attrs["thresholds"])[0]), tree.attrs["start"]
+    profiles = tree["profiles"].to_dataset()["profile"].values
     for model in next(iter(methods.values()))["comm_model"].values:
-        chosen = {label: best(dataset.sel(comm_model=model)) for label, dataset in methods.items()}
-        console.print(_times(tree, chosen, str(model)))
-    if np.ravel(tree.attrs["thresholds"])[0] <= tree.attrs["start"]:
+        title = f"Virtual seconds to J >= {level:.3g}, median over seeds, {model} [s]"
+        table = _table(title, "method", *map(str, profiles))
+        for label, dataset in methods.items():
+            times = best(dataset.sel(comm_model=model))["time_to_threshold"].isel(threshold=0)
+            table.add_row(escape(label), *(f"{value:,.0f}" for value in times.median("seed").values))
+        console.print(table)
+    if level <= start:
         console.print(
-            f"a method ended no higher than J(theta_0) = {tree.attrs['start']:.3g}: the threshold and "
-            "the times to it say nothing"
+            f"a method ended no higher than J(theta_0) = {start:.3g}: the threshold and the times to it "
+            "say nothing"
         )
     if "grid" in tree.children:
         _show_speedups(tree["grid"].to_dataset(), console)
@@ -358,7 +327,7 @@ def _learning(methods: dict[str, xr.Dataset]) -> Table:
         along = [dim for dim in dataset["first_tenth"].dims if dim != "seed"]
         for seed in dataset["seed"].values:
             one = dataset.sel(seed=seed)
-            first, last = float(one["first_tenth"].mean(along)), float(one["last_tenth"].mean(along))
+            first, last = (float(one[name].mean(along)) for name in ("first_tenth", "last_tenth"))
             values = (_one(dataset[name]) if name in dataset.coords else "-" for name in names)
             ends = f"{first:.2f}", f"{last:.2f}", f"{last - first:+.2f}"
             table.add_row(escape(label), *values, str(seed), *ends)
@@ -371,17 +340,6 @@ def _one(values: xr.DataArray) -> str:
     return f"{low:g}" if low == high else f"{low:g}..{high:g}"
 
 
-def _times(tree: xr.DataTree, methods: dict[str, xr.Dataset], model: str) -> Table:
-    level = float(np.ravel(tree.attrs["thresholds"])[0])
-    title = f"Virtual seconds to J >= {level:.3g}, median over seeds, {model} [s]"
-    labels = [str(label) for label in tree["profiles"].to_dataset()["profile"].values]
-    table = _table(title, "method", *labels)
-    for label, dataset in methods.items():
-        times = dataset["time_to_threshold"].isel(threshold=0).median("seed").values
-        table.add_row(escape(label), *(f"{value:,.0f}" for value in times))
-    return table
-
-
 def _show_speedups(grid: xr.Dataset, console: Console) -> None:
     baseline = grid.attrs["baseline"]
     for model in grid["comm_model"].values:
@@ -389,12 +347,11 @@ def _show_speedups(grid: xr.Dataset, console: Console) -> None:
             values = grid["speedup"].isel(threshold=0).sel({"method": label, "comm_model": model}).values
             if label == baseline:
                 continue
-            if not np.isfinite(values).any():
-                console.print(
-                    f"{label} or the baseline misses the threshold, so there is no map of speed-ups"
+            words = f"{label} or the baseline misses the threshold, so there is no map of speed-ups"
+            if np.isfinite(values).any():
+                words = (
+                    f"speed-up of {label} over {baseline} on {values.size:,} profiles ({model}): median "
+                    f"{np.nanmedian(values):.2f}, from {np.nanmin(values):.2f} to "
+                    f"{np.nanmax(values):.2f}"
                 )
-                continue
-            console.print(
-                f"speed-up of {label} over {baseline} on {values.size:,} profiles ({model}): median "
-                f"{np.nanmedian(values):.2f}, from {np.nanmin(values):.2f} to {np.nanmax(values):.2f}"
-            )
+            console.print(words)

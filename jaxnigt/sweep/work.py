@@ -1,29 +1,49 @@
-"""What a unit is for an executor: a training in this process, which can be stopped at safe points."""
+"""Where units are trained: in this process, which can be stopped at safe points, or as tasks of Ray."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import signal
+import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import xarray as xr
 
-from jaxnigt.checks import Stopped
+from jaxnigt.checks import InputError, Stopped
 from jaxnigt.registry import make
 from jaxnigt.sweep import build, cost
 from jaxnigt.sweep.definition import run_module
 from jaxnigt.sweep.plan import Unit
 from jaxnigt.sweep.screen import Board
 from jaxnigt.training.loop import Progress, train
-from jaxnigt.training.runs import Device
 from jaxnigt.training.snapshots import Snapshots
 
 Finished = tuple[Unit, "xr.Dataset | BaseException"]
 """A unit with what came of it."""
+
+_RETRIES = 5
+"""Times that Ray runs a task again where a worker is lost."""
+_WAIT, _ANSWER = 0.5, 5.0
+"""Seconds between questions whether to stop, and for a cluster to answer."""
+_WORDS = b"\nstopping at the next safe point; press Ctrl-C again to stop at once\n"
+
+
+class Cluster(NamedTuple):
+    """Where and with what Ray runs units.
+
+    Attributes:
+        address: of the cluster; None starts one on this machine.
+        cpus: cores that a unit asks for.
+        gpus: accelerators that a unit asks for.
+    """
+
+    address: str | None = None
+    cpus: float = 1.0
+    gpus: float = 0.0
 
 
 class Settings(NamedTuple):
@@ -34,46 +54,23 @@ class Settings(NamedTuple):
         every: seconds between snapshots.
         stopping: asked at safe points whether to stop.
         board: where progress is shown.
+        cluster: for Ray.
     """
 
     snapshots: Path
     every: float
     stopping: Callable[[], bool]
     board: Board
-
-
-def run_here(units: Sequence[Unit], settings: Settings) -> Iterator[Finished]:
-    """Train units in this process; ends early where it is to stop."""
-    for unit in units:
-        if settings.stopping():
-            return
-        settings.board.start(unit)
-        try:
-            yield (
-                unit,
-                compute(
-                    unit,
-                    snapshots=settings.snapshots / unit.key,
-                    every=settings.every,
-                    stopping=settings.stopping,
-                    progress=lambda done, _, best, unit=unit: settings.board.update(unit, done, best),
-                ),
-            )
-        except Stopped as stopped:
-            settings.board.stop(unit, stopped.done)
-            return
-        except Exception as error:  # a unit that fails must not take the others along
-            yield unit, error
+    cluster: Cluster
 
 
 def compute(
     unit: Unit,
     *,
-    snapshots: Path | None = None,
-    every: float = 120.0,
+    snapshots: Path,
+    every: float,
     stopping: Callable[[], bool] = lambda: False,
     progress: Progress | None = None,
-    devices: Sequence[Device] | None = None,
 ) -> xr.Dataset:
     """Train a unit, from plain tables to a data set. It can be done in any process.
 
@@ -83,7 +80,6 @@ def compute(
         every: seconds between them.
         stopping: asked after every `eval_every` rounds whether to stop.
         progress: as for `jaxnigt.train`.
-        devices: likewise.
 
     Raises:
         TrainingDiverged: no run is left that is finite.
@@ -92,31 +88,122 @@ def compute(
     cost.use_compilation_cache()
     for module in unit.modules:
         run_module(module)
-    problem, method = build.problem(unit.problem, unit.workers), build.method(unit.method, unit.workers)
-    options = {"every": every, "stopping": stopping, "fingerprint": unit.key}
-    kept = snapshots and Snapshots(snapshots, **options)
-    batch = unit.batch
+    kept = Snapshots(snapshots, every=every, stopping=stopping, fingerprint=unit.key)
     trace = train(
-        problem,
-        method,
+        build.problem(unit.problem, unit.workers),
+        build.method(unit.method, unit.workers),
         iterations=unit.iterations,
         seeds=unit.seeds,
-        key=unit.training["key"],
-        eval_every=unit.training["eval_every"],
-        eval_batch=unit.training["eval_batch"],
-        profile=batch.profile if batch else None,
+        **unit.training,
+        profile=unit.batch.profile if unit.batch else None,
         comm_model=make("communication", unit.clock_model) if unit.clock_model else None,
         progress=progress,
         keep_diverged=True,
-        snapshots=kept or None,
-        devices=devices,
+        snapshots=kept,
     )
-    dataset = trace.to_xarray(batch.labels if batch else None)
-    return dataset.assign_attrs(resumed=int(kept.restored) if kept else 0)
+    dataset = trace.to_xarray(unit.batch.labels if unit.batch else None)
+    return dataset.assign_attrs(resumed=int(kept.restored))
 
 
-_STDERR = 2
-_WORDS = b"\nstopping at the next safe point; press Ctrl-C again to stop at once\n"
+def run_here(units: Sequence[Unit], settings: Settings) -> Iterator[Finished]:
+    """Train units in this process; ends early where it is to stop."""
+    board = settings.board
+    for unit in units:
+        if settings.stopping():
+            return
+
+        def progress(done: int, _: int, best: float, unit: Unit = unit) -> None:
+            board.update(unit, done, best)
+
+        board.start(unit)
+        try:
+            folder = settings.snapshots / unit.key
+            options = {"every": settings.every, "stopping": settings.stopping, "progress": progress}
+            yield unit, compute(unit, snapshots=folder, **options)
+        except Stopped as stopped:
+            board.stop(unit, stopped.done)
+            return
+        except Exception as error:  # a unit that fails must not take the others along
+            yield unit, error
+
+
+def run_on_ray(units: Sequence[Unit], settings: Settings) -> Iterator[Finished]:
+    """Train units as tasks of a Ray cluster, in whatever order they end.
+
+    Snapshots go to the same folder as with the local executor; they serve tasks that are run again
+    where the cluster's machines share it. At a stop running tasks are given up after their last one.
+
+    Raises:
+        InputError: Ray is not installed, or there is no such cluster.
+    """
+    if not units:
+        return
+    ray = _connected(settings.cluster.address)
+    task = ray.remote(_compute).options(
+        num_cpus=settings.cluster.cpus,
+        num_gpus=settings.cluster.gpus,
+        max_retries=_RETRIES,
+        retry_exceptions=False,
+    )
+    folder = settings.snapshots.absolute()
+    try:
+        waiting = {task.remote(unit, folder / unit.key, settings.every): unit for unit in units}
+        for unit in units:
+            settings.board.start(unit, "ray")
+        while waiting and not settings.stopping():
+            ready, _ = ray.wait(list(waiting), num_returns=1, timeout=_WAIT)
+            for reference in ready:
+                try:
+                    result = ray.get(reference)
+                except ray.exceptions.RayError as error:
+                    cause = getattr(error, "cause", None)
+                    result = cause if isinstance(cause, Exception) else error
+                yield waiting.pop(reference), result
+        for reference, unit in waiting.items():
+            ray.cancel(reference, force=True)
+            settings.board.stop(unit, None)
+    finally:
+        ray.shutdown()
+
+
+def _compute(unit: Unit, folder: Path, every: float) -> xr.Dataset:
+    """The task, whose name Ray gives to its processes."""
+    return compute(unit, snapshots=folder, every=every)
+
+
+def _connected(address: str | None) -> Any:
+    """The module `ray`, connected to a cluster."""
+    try:
+        import ray
+    except ImportError:
+        raise InputError(
+            "executor: ray is not installed, `pip install 'jaxnigt[ray]'` adds it."
+        ) from None
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
+    if address is None:
+        options |= {"_node_ip_address": "127.0.0.1", "include_dashboard": False}
+    elif address != "auto":
+        _check_reachable(address)
+    try:
+        ray.init(address, **options)
+    except ConnectionError as error:
+        raise InputError(f"ray-address: got {address!r}, {error}.") from None
+    return ray
+
+
+def _check_reachable(address: str) -> None:
+    """Raise InputError where nobody answers; Ray itself goes on asking for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host or not port.isdecimal():
+        raise InputError(f"ray-address: got {address!r}, host:port, ray://host:port or auto is allowed.")
+    try:
+        socket.create_connection((host, int(port)), timeout=_ANSWER).close()
+    except OSError as error:
+        raise InputError(f"ray-address: got {address!r}, nobody answers there ({error}).") from None
+
+
+EXECUTORS = {"local": run_here, "ray": run_on_ray}
 
 
 @contextlib.contextmanager
@@ -130,7 +217,7 @@ def interruptible() -> Iterator[Callable[[], bool]]:
         asked.set()
         # Consoles and logs may be in the middle of something; the system's own write never is.
         with contextlib.suppress(OSError):
-            os.write(_STDERR, _WORDS)
+            os.write(2, _WORDS)
 
     if threading.current_thread() is not threading.main_thread():
         yield asked.is_set
