@@ -15,7 +15,7 @@ from jaxnigt.environments.brax import quiet
 from jaxnigt.registry import KEYS, find
 
 _PACKAGE = Path(__file__).parent.parent
-_OTHERS = ("cli.py", "__main__.py", "figures.py", "bounds", "sweep", "climb.py")
+_OTHERS = {"cli.py", "__main__.py", "figures.py", "bounds", "sweep", "climb.py"}
 """Files and folders that train nothing."""
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "brax", "mujoco", "mujoco-mjx", "numpy")
@@ -31,7 +31,7 @@ def code_version() -> str:
     digest = hashlib.sha256()
     for path in sorted(_PACKAGE.rglob("*.py")):
         name = path.relative_to(_PACKAGE)
-        if name.parts[0] not in _OTHERS and name.name not in _OTHERS:
+        if not {name.parts[0], name.name} & _OTHERS:
             digest.update(f"{name}\n{_tree(path)}\n".encode())
     for package in PACKAGES:
         digest.update(f"{package} {metadata.version(package)}\n".encode())
@@ -39,16 +39,15 @@ def code_version() -> str:
 
 
 def _tree(path: Path) -> str:
+    """The syntax tree of a file without docstrings."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
         if isinstance(body, list):
-            node.body = [x for x in body if not _docstring(x)]  # pyright: ignore[reportAttributeAccessIssue]
+            node.body = [  # pyright: ignore[reportAttributeAccessIssue]
+                x for x in body if not (isinstance(x, ast.Expr) and isinstance(x.value, ast.Constant))
+            ]
     return ast.dump(tree)
-
-
-def _docstring(node: ast.AST) -> bool:
-    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
 
 
 def sources(*tables: Any) -> list[str]:
@@ -56,8 +55,14 @@ def sources(*tables: Any) -> list[str]:
 
     What comes with jaxnigt or brax is left out, as their versions and code are part of the key already.
     """
-    makers = {maker for table in tables for maker in _makers(table) if not _ours(maker)}
-    found = {_digest(file) if (file := _file(maker)) else _token(maker) for maker in makers}
+    found = set()
+    for maker in _makers(tables):
+        whole = maker
+        while isinstance(whole, functools.partial):
+            whole = whole.func
+        if whole.__module__.partition(".")[0] not in ("brax", "jaxnigt"):
+            file = _file(whole)
+            found.add(_digest(file) if file else _token(maker))
     return sorted(found)
 
 
@@ -67,31 +72,23 @@ def _makers(table: Any) -> list[Any]:
         return [maker for part in table for maker in _makers(part)]
     if not isinstance(table, dict):
         return []
-    found: list[Any] = [
-        entry.maker for kind, key in KEYS.items() if (entry := find(kind, table.get(key))) is not None
-    ]
+    entries = [find(kind, table.get(key)) for kind, key in KEYS.items()]
+    found: list[Any] = [entry.maker for entry in entries if entry]
     if "environment" in table:
         with quiet():
             from brax import envs
         entry = find("environment", table["environment"])
-        found.append(entry.maker if entry else envs._envs.get(table["environment"]))
+        maker = entry.maker if entry else envs._envs.get(table["environment"])
+        found += [maker] if maker else []
     for key, value in table.items():
         # A word may stand for a thing as well, such as rule = "half".
         words = [find(kind, value) for kind in KEYS] if key not in KEYS.values() else []
-        found += [entry.maker for entry in words if entry is not None] or _makers(value)
+        found += [entry.maker for entry in words if entry] or _makers(value)
     return found
-
-
-def _ours(maker: Any) -> bool:
-    while isinstance(maker, functools.partial):
-        maker = maker.func
-    return maker is None or maker.__module__.partition(".")[0] in ("brax", "jaxnigt")
 
 
 def _file(maker: Any) -> str | None:
     """The file that defines a maker, None for what was typed in a notebook."""
-    while isinstance(maker, functools.partial):
-        maker = maker.func
     try:
         file = inspect.getsourcefile(maker)
     except TypeError:

@@ -33,7 +33,7 @@ class Damaged(ValueError):  # noqa: N818  (says what it is)
 
 
 def write(data: xr.Dataset | xr.DataTree, path: Path, *, checksum: bool = False) -> None:
-    """Write NetCDF under a temporary name, flush it, and give it its name.
+    """Write NetCDF, whole or not at all.
 
     Args:
         data: what to write.
@@ -43,35 +43,39 @@ def write(data: xr.Dataset | xr.DataTree, path: Path, *, checksum: bool = False)
     Raises:
         OSError: it cannot be written; nothing is left behind.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        # HDF5 does not survive a full disk, so it writes to memory and the system's own calls to disk.
-        content = bytes(data.to_netcdf(engine="h5netcdf"))
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+    # HDF5 does not survive a full disk, so it writes to memory and the system's own calls to disk.
+    content = bytes(data.to_netcdf(engine="h5netcdf"))
+    with _put(content, path):
         if checksum:
             digest = hashlib.sha256(content).hexdigest()
             # First the digest, so that a file under its name always has one.
             write_text(path.with_name(path.name + CHECKSUM), f"{digest}  {path.name}\n")
-        temporary.replace(path)
-        _flush(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:
     """Write a small file, whole or not at all."""
+    with _put(text.encode(), path):
+        pass
+
+
+@contextlib.contextmanager
+def _put(content: bytes, path: Path) -> Iterator[None]:
+    """Write and flush a file under a temporary name, and give it its own after the block."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with temporary.open("w", encoding="utf-8") as file:
-            file.write(text)
+        with temporary.open("wb") as file:
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
+        yield
         temporary.replace(path)
+        with contextlib.suppress(OSError):  # make the name last as well, where the system lets one
+            folder = os.open(path.parent, os.O_RDONLY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -81,16 +85,6 @@ def sweep_up(folder: Path) -> None:
     for path in folder.rglob(".*"):
         if path.suffix[1:].isdecimal() and path.is_file():
             path.unlink(missing_ok=True)
-
-
-def _flush(folder: Path) -> None:
-    """Make names in a folder last, where the system lets one."""
-    with contextlib.suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
 
 
 def read(path: Path) -> xr.Dataset:
@@ -126,7 +120,7 @@ def is_whole(path: Path) -> bool:
     """Whether a file is there and has its checksum."""
     try:
         check(path)
-    except (Damaged, OSError):
+    except Damaged:
         return False
     return True
 
