@@ -4,7 +4,7 @@ Names are imported when they are first used, so that `import jaxnigt` and the co
 JAX has been loaded.
 """
 
-# ruff: noqa: F401  (type checkers need the imports, `_HOME` says which names are public)
+# ruff: noqa: F401  (type checkers need the imports, `_MODULES` and `_NAMES` say what is public)
 
 from __future__ import annotations
 
@@ -35,47 +35,31 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-_HOME = {
-    "Constants": "constants",
-    "InputError": "checks",
-    "InvariantError": "checks",
-    "Method": "methods",
-    "Problem": "problems",
-    "Profile": "profiles",
-    "Snapshots": "training",
-    "Stopped": "checks",
-    "Trace": "training",
-    "TrainingDiverged": "checks",
-    "bounds": "",
-    "citation": "methods.named",
-    "clock": "",
-    "environments": "",
-    "eval_times": "training",
-    "figures": "",
-    "load": "sweep",
-    "methods": "",
-    "nigt": "methods",
-    "nigt_eval_params": "methods",
-    "parallel": "training",
-    "policies": "",
-    "problems": "",
-    "profiles": "",
-    "register": "registry",
-    "replay": "training",
-    "sweep": "",
-    "time_to": "training",
-    "train": "training",
+_MODULES = (
+    *("bounds", "clock", "environments", "figures", "methods", "policies", "problems", "profiles"),
+    "sweep",
+)
+_NAMES = {
+    "checks": ("InputError", "InvariantError", "Stopped", "TrainingDiverged"),
+    "constants": ("Constants",),
+    "methods": ("Method", "nigt", "nigt_eval_params"),
+    "methods.named": ("citation",),
+    "problems": ("Problem",),
+    "profiles": ("Profile",),
+    "registry": ("register",),
+    "sweep": ("load",),
+    "training": ("Snapshots", "Trace", "eval_times", "parallel", "replay", "time_to", "train"),
 }
-"""Every public name, and the module that it comes from; "" where the name is a module itself."""
+_HOME = {name: home for home, names in _NAMES.items() for name in names}
 
-__all__ = [*_HOME]
+__all__ = sorted([*_MODULES, *_HOME])
 
 
 def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return importlib.import_module(f"jaxnigt.{name}")
     if name not in _HOME:
         raise AttributeError(f"module 'jaxnigt' has no attribute {name!r}")
-    if not _HOME[name]:
-        return importlib.import_module(f"jaxnigt.{name}")
     value = getattr(importlib.import_module(f"jaxnigt.{_HOME[name]}"), name)
     globals()[name] = value
     return value

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float64
@@ -28,15 +27,12 @@ class TrainingDiverged(ArithmeticError):  # noqa: N818  (says what happened)
     """
 
     def __init__(self, round: int, seed: int, hyperparameters: dict[str, float]):
-        self.round = round
-        self.seed = seed
-        self.hyperparameters = hyperparameters
-        values = ", ".join(f"{k} = {v:g}" for k, v in hyperparameters.items())
-        super().__init__(f"training stopped being finite at round {round}, seed {seed} ({values})")
+        super().__init__(round, seed, hyperparameters)  # by which it is pickled between processes
+        self.round, self.seed, self.hyperparameters = round, seed, hyperparameters
 
-    def __reduce__(self) -> tuple[type, tuple[Any, ...]]:
-        """Pickle by the arguments, because exceptions travel between processes."""
-        return type(self), (self.round, self.seed, self.hyperparameters)
+    def __str__(self) -> str:
+        values = ", ".join(f"{k} = {v:g}" for k, v in self.hyperparameters.items())
+        return f"training stopped being finite at round {self.round}, seed {self.seed} ({values})"
 
 
 class Stopped(RuntimeError):  # noqa: N818  (says what happened)
@@ -47,24 +43,22 @@ class Stopped(RuntimeError):  # noqa: N818  (says what happened)
     """
 
     def __init__(self, done: int):
+        super().__init__(done)
         self.done = done
-        super().__init__(f"training stopped after round {done}, a snapshot was taken")
 
-    def __reduce__(self) -> tuple[type, tuple[Any, ...]]:
-        """Pickle by the arguments."""
-        return type(self), (self.done,)
+    def __str__(self) -> str:
+        return f"training stopped after round {self.done}, a snapshot was taken"
 
 
 class InvariantError(AssertionError):
     """A clock result that no clock can have produced. The message names the first broken invariant."""
 
     def __init__(self, invariant: str, where: str):
+        super().__init__(invariant, where)
         self.invariant, self.where = invariant, where
-        super().__init__(f"clock invariant broken: {invariant}, first at {where}")
 
-    def __reduce__(self) -> tuple[type, tuple[Any, ...]]:
-        """Pickle by the arguments."""
-        return type(self), (self.invariant, self.where)
+    def __str__(self) -> str:
+        return f"clock invariant broken: {self.invariant}, first at {self.where}"
 
 
 def whole(name: str, value: object, least: int = 1) -> int:
@@ -97,17 +91,7 @@ def discount_factor(value: float) -> float:
 def in_range(
     name: str, value: ArrayLike, *, above: bool = False, below: float = math.inf
 ) -> Float64[np.ndarray, "..."]:
-    """Check that an argument holds finite numbers, and return them in float64.
-
-    Args:
-        name: of the argument, for the message.
-        value: one number or an array.
-        above: the numbers must be above 0; otherwise at least 0.
-        below: the numbers must be below this.
-
-    Raises:
-        InputError: the first number that is out of range.
-    """
+    """Check that numbers are finite, at least (or above) 0 and below a limit; return them in float64."""
     allowed = f"finite numbers {'above' if above else 'of at least'} 0"
     if below < math.inf:
         allowed += f" and below {below:g}"

@@ -32,22 +32,21 @@ def main() -> None:
         sys.exit(2)
 
 
-def _version(asked: bool) -> bool:
+def _version(asked: bool) -> None:
     if asked:
         from jaxnigt import __version__
 
         typer.echo(__version__)
         raise typer.Exit
-    return asked
 
 
 @app.callback()
 def _options(
-    version: Annotated[
+    _: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    del version
+    pass
 
 
 @app.command()
@@ -97,6 +96,8 @@ def sweep(
     ] = False,
 ) -> None:
     """Train, replay and draw what definitions ask for."""
+    import jax
+
     from jaxnigt.checks import InputError
     from jaxnigt.figures import draw
     from jaxnigt.sweep import cost, screen
@@ -134,7 +135,7 @@ def sweep(
     for definition, folder in zip(definitions, folders, strict=True):
         if len(definitions) > 1:
             console.rule(definition.name)
-            _forget_programs()
+            jax.clear_caches()  # a process may map so many pieces of memory and no more
         try:
             status = max(status, execute(definition, folder, console, options))
         except KeyboardInterrupt:
@@ -149,23 +150,15 @@ def sweep(
     raise typer.Exit(status)
 
 
-def _forget_programs() -> None:
-    """Let go of compiled programs: a process may map so many pieces of memory and no more."""
-    import jax
-
-    jax.clear_caches()
-
-
 def _folders(names: list[str], out: Path | None, size: str | None) -> list[Path]:
     """Where each definition's results go."""
     from jaxnigt.checks import InputError
+    from jaxnigt.sweep.store import usual_folder
 
     if len(set(names)) < len(names):
         raise InputError(f"FILE: got the names {', '.join(names)}, different names are allowed.")
     if out is not None and len(names) == 1:
         return [out]
-    from jaxnigt.sweep.store import usual_folder
-
     return [usual_folder(name, size, out or Path("results")) for name in names]
 
 
@@ -229,9 +222,6 @@ def doctor() -> None:
         _console().print(f"{name:<24}{value}", highlight=False, soft_wrap=True)
 
 
-_CACHE = "jax_compilation_cache_dir"
-
-
 def facts() -> dict[str, str]:
     """One line a fact, measured by computing something where that is possible."""
     import os
@@ -254,7 +244,7 @@ def facts() -> dict[str, str]:
         "platform": platform.platform(),
         "cores": str(os.cpu_count()),
         "memory budget": f"{cost.shown(cost.default_budget())} for a unit of a sweep",
-        "compilation cache": str(getattr(jax.config, _CACHE)),
+        "compilation cache": str(jax.config.jax_compilation_cache_dir),
         "devices": ", ".join(f"{d.platform}:{d.id} ({d.device_kind})" for d in jax.devices()),
         "clock precision": str(clock.synchronous(equal(2), 1).end.dtype),
         "rollout precision": str(jnp.zeros(1).dtype),

@@ -61,9 +61,8 @@ class Constants:
         given = (L_g, L_h, sigma, delta, gamma, D_g, D_h)
         for field, value in zip(dataclasses.fields(self), given, strict=True):
             above = field.name in ("L_g", "delta")
-            most = 1.0 if field.name == "gamma" else math.inf
-            number = in_range(field.name, value, above=above, below=most)
-            object.__setattr__(self, field.name, number)
+            below = 1.0 if field.name == "gamma" else math.inf
+            object.__setattr__(self, field.name, in_range(field.name, value, above=above, below=below))
         try:
             _ = self.shape
         except ValueError:
@@ -113,7 +112,7 @@ class Constants:
             R_max: bound on |r|, above 0.
             gamma: discount, in [0, 1).
             delta: J* - J(theta_0); 2 R_max / (1-gamma) by default, which no problem exceeds.
-            hessian: "derived" or "literature", the form of L_h, see `hessian_lipschitz`.
+            hessian: the form of L_h, see `hessian_lipschitz`.
 
         Raises:
             InputError: a number out of range, or an unknown form.
@@ -124,15 +123,15 @@ class Constants:
         """
         R, gamma = in_range("R_max", R_max, above=True), in_range("gamma", gamma, below=1.0)
         left = 1 - gamma
-        curvature = policy.M_g**2 + policy.M_h
+        noise, curvature = policy.M_g * R / left**1.5, R * (policy.M_g**2 + policy.M_h) / left**2
         return cls(
-            L_g=R * curvature / left**2,
+            L_g=curvature,
             L_h=hessian_lipschitz(policy, R, gamma, form=hessian),
-            sigma=policy.M_g * R / left**1.5,
+            sigma=noise,
             delta=2 * R / left if delta is None else delta,
             gamma=gamma,
-            D_g=policy.M_g * R / left**1.5,
-            D_h=R * curvature / left**2,
+            D_g=noise,
+            D_h=curvature,
         )
 
 

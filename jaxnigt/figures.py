@@ -1,8 +1,8 @@
 """The figure of a sweep: returns against virtual seconds, and speed-ups over the grid of profiles.
 
-Figures of your own are made of `drawing`, `curves`, `returns` and `save`. They read data sets and
-nothing else. Colours are Okabe and Ito's, which colour-blind readers can tell apart. Each method has a
-line style of its own for readers in grey. Both stand where a method is registered.
+Figures of your own are made of `drawing`, `curves`, `returns` and `save`, which read data sets and
+nothing else. A method's colour, of Okabe and Ito's, and its line style, for readers in grey, stand where
+it is registered.
 """
 
 from __future__ import annotations
@@ -34,15 +34,20 @@ _COLUMNS, _MOST = 4, 12
 """Panels of returns in a row, and in all."""
 
 
+class Style(NamedTuple):
+    """How a method is drawn: colour and line style of its curves, and its title for legends."""
+
+    colour: str
+    line: str | tuple
+    title: str
+
+
 class Curve(NamedTuple):
-    """One line of a panel.
+    """One line of a panel, in the style of its method.
 
     Attributes:
         data: of a method at its best hyperparameters under one profile, with `objective` [seed,
             evaluation] and `eval_time` [evaluation] in seconds.
-        colour: of its method.
-        line: style of the line.
-        title: for the legend.
     """
 
     data: xr.Dataset
@@ -51,37 +56,17 @@ class Curve(NamedTuple):
     title: str
 
 
-class Style(NamedTuple):
-    """How a method is drawn.
-
-    Attributes:
-        colour: of its curves.
-        line: style of its lines.
-        title: for legends.
-    """
-
-    colour: str
-    line: str | tuple
-    title: str
-
-
 def style(method: str) -> Style | None:
     """The look that a method was registered with, None where it has none."""
-    for entry in entries("method").values():
-        if method in (entry.name, *entry.facts.get("variants", ())) and "colour" in entry.facts:
-            facts = entry.facts
-            return Style(facts["colour"], facts.get("line", "-"), facts.get("title", entry.name))
+    for name, entry in entries("method").items():
+        facts = entry.facts
+        if method in (name, *facts.get("variants", ())) and "colour" in facts:
+            return Style(facts["colour"], facts.get("line", "-"), facts.get("title", name))
     return None
 
 
 def styles(methods: dict[str, str]) -> dict[str, Style]:
-    """The look of every method, the same in every figure.
-
-    Variants of a method have its colour and lines of their own.
-
-    Args:
-        methods: names of the methods by their labels.
-    """
+    """The look of every label's method, the same in every figure; variants differ in their lines."""
     found, seen = {}, dict.fromkeys(methods.values(), 0)
     others = [name for name in seen if style(name) is None]
     for label, method in methods.items():
@@ -96,20 +81,17 @@ def styles(methods: dict[str, str]) -> dict[str, Style]:
     return found
 
 
-def _methods(tree: xr.DataTree) -> dict[str, Style]:
+def _styles(tree: xr.DataTree) -> dict[str, Style]:
     """Styles of the methods of a panel."""
     return styles({str(k): str(group.attrs["method"]) for k, group in tree["methods"].children.items()})
 
 
 def draw(tree: xr.DataTree, folder: Path) -> list[Path]:
-    """Draw the figure of a sweep as PNG and PDF, one for each of its panels.
+    """Draw the figure of a sweep into a folder as PNG and PDF, one for each of its panels.
 
     Args:
         tree: what `jaxnigt.load` gives.
-        folder: where the files go.
-
-    Returns:
-        Paths of the files.
+        folder: where the files go, whose paths are returned.
     """
     name = json.loads(tree.attrs["definition"])["name"]
     paths = []
@@ -124,14 +106,9 @@ def drawing() -> contextlib.AbstractContextManager[None]:
 
 
 def save(figure: Figure, path: Path) -> list[Path]:
-    """Write a figure as PATH.png and PATH.pdf, the same bytes for the same figure.
+    """Write a figure, drawn under `drawing`, as PATH.png and PATH.pdf; return both paths.
 
-    Args:
-        figure: drawn under `drawing`.
-        path: without suffix.
-
-    Returns:
-        Paths of the files.
+    The same figure makes the same bytes.
     """
     paths = [path.with_name(f"{path.name}.{suffix}") for suffix in ("png", "pdf")]
     figure.savefig(paths[0], dpi=160)
@@ -149,8 +126,8 @@ def _draw(tree: xr.DataTree, path: Path) -> list[Path]:
     heights = [3.0 * lines + 0.4, *([3.0] if maps else [])]
     with drawing():
         figure = Figure(figsize=(max(6.0, 3.2 * columns + 0.6), sum(heights)), layout="constrained")
-        rows = figure.subfigures(len(heights), 1, squeeze=False, height_ratios=heights)[:, 0]
-        grid = rows[0].subplots(lines, columns, sharey=True, squeeze=False)
+        above, *below = figure.subfigures(len(heights), 1, squeeze=False, height_ratios=heights)[:, 0]
+        grid = above.subplots(lines, columns, sharey=True, squeeze=False)
         for axes in grid.ravel()[len(labels) :]:
             axes.set_visible(False)
         for axes, label in zip(grid.ravel(), labels, strict=False):
@@ -160,11 +137,10 @@ def _draw(tree: xr.DataTree, path: Path) -> list[Path]:
         for axes in grid[:, 0]:
             axes.set_ylabel(r"$J(\theta_t)$, mean discounted return")
         handles, names = grid[0, 0].get_legend_handles_labels()
-        rows[0].legend(
-            handles, names, loc="outside upper center", ncols=min(len(names), 4), frameon=False
-        )
-        if maps:
-            for axes, label in zip(rows[1].subplots(1, len(maps), squeeze=False)[0], maps, strict=True):
+        where = {"loc": "outside upper center", "ncols": min(len(names), 4), "frameon": False}
+        above.legend(handles, names, **where)
+        for row in below:
+            for axes, label in zip(row.subplots(1, len(maps), squeeze=False)[0], maps, strict=True):
                 _speedup(axes, tree, label)
         return save(figure, path)
 
@@ -188,10 +164,10 @@ def curves(tree: xr.DataTree, profile: str, comm_model: str | None = None) -> di
 
     Args:
         tree: a panel of a data set, as `jaxnigt.sweep.panels` gives it.
-        profile: label of the profile.
+        profile: its label.
         comm_model: by default the first of the data set.
     """
-    looks, found = _methods(tree), {}
+    looks, found = _styles(tree), {}
     for label, group in tree["methods"].children.items():
         dataset = group.to_dataset()
         model = dataset["comm_model"].values[0] if comm_model is None else comm_model
@@ -209,13 +185,8 @@ def stuck(lines: Mapping[str, Curve]) -> list[str]:
 def returns(axes: Axes, lines: Mapping[str, Curve], level: float | None = None) -> None:
     """Median and band over seeds of J(theta_t) against virtual time.
 
-    Up to the time that all methods reach, or later if one of them comes to the level only then; all of
-    it where there is no level.
-
-    Args:
-        axes: of the panel.
-        lines: what to draw.
-        level: a J that is marked.
+    A level is a J that is marked. With one the axis ends where all methods have come, or later if one of
+    them comes to the level only then; otherwise it holds everything.
     """
     ends, reached = [], [0.0]
     for data, colour, line, name in lines.values():
@@ -254,8 +225,9 @@ def _speedup(axes: Axes, tree: xr.DataTree, label: str) -> None:
     bar = axes.figure.colorbar(image, ax=axes)
     ticks = [t for t in bar.get_ticks() if abs(t) <= reach]
     bar.set_ticks(ticks, labels=[f"{2**t:.3g}" for t in ticks])
-    bar.set_label(f"time of {_methods(tree)[grid.attrs['baseline']].title} / time")
-    axes.set_title(f"Speed-up of {_methods(tree)[label].title} to the threshold")
+    looks = _styles(tree)
+    bar.set_label(f"time of {looks[grid.attrs['baseline']].title} / time")
+    axes.set_title(f"Speed-up of {looks[label].title} to the threshold")
     axes.set_xlabel(r"heterogeneity $p$, $h_i = i^p$ s")
     power = float(grid.attrs["comm_exponent"])
     axes.set_ylabel(rf"communication $c$, $\kappa_i = c\, i^{{{power:g}}}$ s")

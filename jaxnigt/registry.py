@@ -35,21 +35,13 @@ KEYS = {
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Entry:
-    """A registered class or function.
+    """A registered class or function."""
 
-    Attributes:
-        name: what users write.
-        kind: one of `KEYS`.
-        maker: returns a thing of this kind when it is called.
-        keys: TOML keys that differ from the names of the maker's arguments, by argument.
-        facts: whatever else is known of it, such as the title and colour of a method's curve.
-    """
-
-    name: str
-    kind: str
-    maker: Callable[..., Any]
-    keys: Mapping[str, str]
-    facts: Mapping[str, Any]
+    name: str  # what users write
+    kind: str  # one of `KEYS`
+    maker: Callable[..., Any]  # returns a thing of this kind when it is called
+    keys: Mapping[str, str]  # TOML keys that differ from the names of the maker's arguments, by argument
+    facts: Mapping[str, Any]  # what else is known, such as the title and colour of a method's curve
 
 
 _ENTRIES: dict[str, dict[str, Entry]] = {kind: {} for kind in KEYS}

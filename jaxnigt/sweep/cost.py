@@ -73,11 +73,7 @@ def default_budget() -> int:
 
 
 def parse(text: str) -> int:
-    """Bytes from "4 GiB", "512M" or a number of bytes.
-
-    Raises:
-        InputError: anything else.
-    """
+    """Bytes from "4 GiB", "512M" or a number of bytes; an InputError for anything else."""
     found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", text)
     unit = (found[2] or "B").upper() if found else ""
     if found is None or unit not in _UNITS or float(found[1]) <= 0:
@@ -149,13 +145,10 @@ def _steps(unit: Unit) -> int:
 
 
 def accelerator_seconds(unit: Unit) -> tuple[float, float] | None:
-    """Seconds, at least and at most, that an MJX unit takes on an accelerator by published speeds.
+    """Seconds, from least to most, that an MJX unit takes on an accelerator; None without MJX.
 
     Least: all batches are as efficient as the published one. Most: a batch of any size up to the
     published one takes as long as that. Every body is taken to be as slow as the humanoid.
-
-    Returns:
-        None where MJX does not move the problem.
     """
     problem, method = _built(unit)
     if not isinstance(problem, PolicyGradient) or getattr(problem.env, "backend", "") != "mjx":
@@ -168,11 +161,7 @@ def accelerator_seconds(unit: Unit) -> tuple[float, float] | None:
 
 
 def seconds(unit: Unit) -> tuple[float | None, str]:
-    """Seconds that training a unit takes without compilation, and where that is known from.
-
-    Returns:
-        None where nothing is known of its environment on this hardware.
-    """
+    """Seconds of training a unit without compilation, None if unknown, and where that is known from."""
     name = _name(unit)
     if measured := _measured().get(name):
         return _steps(unit) / sorted(measured)[len(measured) // 2], "earlier units on this machine"
@@ -214,15 +203,12 @@ def _measured() -> dict[str, list[float]]:
 
 
 def use_all_cores(most: int = _MOST_DEVICES, *, lapack: bool = True) -> None:
-    """Give the CPU as many devices as this process may use cores, before JAX has started.
+    """Give the CPU a device for each core that this process may use, before JAX has started.
 
     A CPU hardly shares out a batch as narrow as a round's. The user's own JAX_NUM_CPU_DEVICES or
-    XLA_FLAGS win, and a JAX that runs already stays as it is.
-
-    Args:
-        most: no more than these.
-        lapack: whether programs may call LAPACK, for which XLA needs more threads than devices; they
-            cost speed. The environments of Brax never do, see `jaxnigt.environments.mjx_cpu`.
+    XLA_FLAGS win, and a JAX that runs already stays as it is. Programs that may call LAPACK need more
+    threads than devices, which cost speed. The environments of Brax never do, see
+    `jaxnigt.environments.mjx_cpu`.
     """
     if "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", ""):
         return

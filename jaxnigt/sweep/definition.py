@@ -32,12 +32,8 @@ def merged(path: Path, *, size: str | None = None, changes: Sequence[str] = ()) 
 
     `base = "other.toml"` (or a list of files, later ones first in rank) is looked for beside the file
     that names it. Tables are merged key by key. Anything else is replaced, lists of tables included.
-    `[size.NAME]` holds keys that replace those of the definition where that size is asked for.
-
-    Args:
-        path: the TOML file.
-        size: which table of `[size]` to apply.
-        changes: "key.of.table=value" with a TOML value, applied last; see `_assign`.
+    `[size.NAME]` holds keys that replace those of the definition where that size is asked for. Changes,
+    "key.of.table=value" with a TOML value, come last; see `_assign`.
 
     Raises:
         InputError: one sentence naming the file, the key and what is allowed.
@@ -146,11 +142,7 @@ def _down(place: Any, step: str, dotted: str) -> list[Any]:
 
 
 def parse(data: Plain, source: str = "definition") -> Definition:
-    """Check a definition that is already a dictionary.
-
-    Raises:
-        InputError: one sentence naming the source, the key and what is allowed.
-    """
+    """Check a definition that is already a dictionary; raises as `merged` does."""
     data = {**data, "module": modules(data)}
     problem = data.get("problem")
     if isinstance(problem, dict) and "module" in problem:
@@ -226,11 +218,7 @@ def _keys(loc: Sequence[int | str], data: Any) -> list[int | str]:
 
 
 def run_module(path: str, *, again: bool = False) -> None:
-    """Run a Python file, which registers what it defines, once in a process.
-
-    Args:
-        path: of the file.
-        again: run it once more where it has changed since.
+    """Run a Python file, which registers what it defines: once in a process, or again if it has changed.
 
     Raises:
         InputError: a file that is not there or that raises.
@@ -256,24 +244,14 @@ def run_module(path: str, *, again: bool = False) -> None:
 
 
 class Variant(NamedTuple):
-    """One combination of a table's values.
+    """One combination of a table's values."""
 
-    Attributes:
-        label: "key=value,..." for the keys that vary, "" where none does.
-        table: every key that was given, with one value each, ready for JSON.
-    """
-
-    label: str
-    table: Plain
+    label: str  # "key=value,..." for the keys that vary, "" where none does
+    table: Plain  # every key that was given, with one value each
 
 
 def variants(table: pydantic.BaseModel, keep: Sequence[str] = ()) -> list[Variant]:
-    """All combinations of a table's lists, the last key varying fastest.
-
-    Args:
-        table: of a definition.
-        keep: keys whose lists stay lists.
-    """
+    """All combinations of a table's lists, the last key varying fastest; lists of `keep` stay lists."""
     given = {key: value for key, value in table if value is not None and key not in ("label", "title")}
     axes = [key for key in given if key in getattr(type(table), "swept", ()) and key not in keep]
     varying = [key for key in axes if len(given[key]) > 1]

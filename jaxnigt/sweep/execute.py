@@ -34,27 +34,15 @@ _SHOWN = 5
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """How a sweep is run; nothing here changes its numbers.
+    """How a sweep is run; nothing here changes its numbers."""
 
-    Attributes:
-        fresh: compute again what is there.
-        memory: bytes that one unit may take; None for what the last run in the folder had, or else a
-            share of what there is.
-        snapshot_every: seconds between snapshots of a training.
-        executor: "local" or "ray".
-        cluster: for Ray.
-        tensorboard: write scalars for TensorBoard.
-        draw: draws the figure of a data set into a folder, such as `jaxnigt.figures.draw`; None for no
-            figure.
-    """
-
-    fresh: bool = False
-    memory: int | None = None
-    snapshot_every: float = 120.0
-    executor: str = "local"
-    cluster: Cluster = dataclasses.field(default_factory=Cluster)
+    fresh: bool = False  # compute again what is there
+    memory: int | None = None  # bytes of a unit; None: as the last run, or a share of what there is
+    snapshot_every: float = 120.0  # seconds
+    executor: str = "local"  # or "ray"
+    cluster: Cluster = dataclasses.field(default_factory=Cluster)  # for Ray
     tensorboard: bool = False
-    draw: Callable[[xr.DataTree, Path], list[Path]] | None = None
+    draw: Callable[[xr.DataTree, Path], list[Path]] | None = None  # such as `jaxnigt.figures.draw`
 
 
 def run(
@@ -97,14 +85,8 @@ def run(
 def execute(definition: Definition, out: Path, console: Console, options: Options | None = None) -> int:
     """Run a sweep into a folder; units that it holds already, with the same content, are read.
 
-    Args:
-        definition: what to run.
-        out: the folder; made where it does not exist.
-        console: where progress and the table go.
-        options: how to run it.
-
     Returns:
-        0; 1 where something failed; 130 where it was stopped.
+        The exit status: 0; 1 where something failed; 130 where it was stopped.
 
     Raises:
         InputError: something in the definition is not allowed or the folder is in use; nothing has been
@@ -185,19 +167,16 @@ class _Sweep:
         """What there is to be done, for `jaxnigt status`."""
         units = [
             {
-                "key": unit.key,
-                "label": unit.label,
-                "file": unit.filename,
-                "iterations": unit.iterations,
-                "runs": unit.runs,
+                "key": u.key,
+                "label": u.label,
+                "file": u.filename,
+                "iterations": u.iterations,
+                "runs": u.runs,
             }
-            for unit in self.units
+            for u in self.units
         ]
-        described = {
-            "definition": self.definition.model_dump(mode="json", exclude_none=True),
-            "memory": self.budget,
-            "units": units,
-        }
+        definition = self.definition.model_dump(mode="json", exclude_none=True)
+        described = {"definition": definition, "memory": self.budget, "units": units}
         with self._failing("plan"):
             store.write_text(self.out / store.PLAN, json.dumps(described, indent=1) + "\n")
 

@@ -28,48 +28,28 @@ _LONGEST = 100
 
 
 class Batch(NamedTuple):
-    """Profiles that one call of the clock serves.
-
-    Attributes:
-        labels: of the profiles.
-        profile: their times, with one leading axis.
-        grid: whether they are those of the definition's grid.
-    """
+    """Profiles that one call of the clock serves."""
 
     labels: tuple[str, ...]
-    profile: Profile
-    grid: bool = False
+    profile: Profile  # of all of them, with one leading axis
+    grid: bool = False  # whether they are those of the definition's grid
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Unit:
-    """What is trained in one go and stored in one file. Everything in it can be pickled.
+    """What is trained in one go and stored in one file. Everything in it can be pickled."""
 
-    Attributes:
-        label: of the method, with what varies between panels in front.
-        problem: its table.
-        method: its table, with the hyperparameters of this unit.
-        workers: n.
-        seeds: numbers of the seeds.
-        training: key, eval_every and eval_batch.
-        modules: files that register what the tables name.
-        batch: the profiles along which it trains, None where one trace serves all.
-        comm_model: of the definition, along a schedule.
-        clock_model: what the clock takes for this method.
-        bytes: memory that training is estimated to take.
-    """
-
-    label: str
+    label: str  # of the method, with what varies between panels in front
     problem: Plain
-    method: Plain
+    method: Plain  # with the hyperparameters of this unit
     workers: int
     seeds: tuple[int, ...]
-    training: Plain
-    modules: tuple[str, ...] = ()
-    batch: Batch | None = None
-    comm_model: str | None = None
-    clock_model: Plain | None = None
-    bytes: int = 0
+    training: Plain  # key, eval_every and eval_batch
+    modules: tuple[str, ...] = ()  # files that register what the tables name
+    batch: Batch | None = None  # profiles along which it trains, None where one trace serves all
+    comm_model: str | None = None  # of the definition, along a schedule
+    clock_model: Plain | None = None  # what the clock takes for this method
+    bytes: int = 0  # memory that training is estimated to take
 
     @functools.cached_property
     def key(self) -> str:
@@ -114,34 +94,18 @@ class Unit:
 
 
 class MethodPlan(NamedTuple):
-    """One method in one panel.
+    """One method in one panel."""
 
-    Attributes:
-        label: unique in its panel.
-        table: with all hyperparameters.
-        scheduled: whether its iterates depend on the clock.
-        units: what is trained for it.
-    """
-
-    label: str
-    table: Plain
-    scheduled: bool
+    label: str  # unique in its panel
+    table: Plain  # with all hyperparameters
+    scheduled: bool  # whether its iterates depend on the clock
     units: list[Unit]
 
 
 class Panel(NamedTuple):
-    """One problem with one number of workers.
+    """One problem with one number of workers."""
 
-    Attributes:
-        label: "key=value,..." of what varies between panels, "" where there is one.
-        problem: its table.
-        workers: n.
-        dimension: d.
-        batches: profiles.
-        methods: what is trained.
-    """
-
-    label: str
+    label: str  # "key=value,..." of what varies between panels, "" where there is one
     problem: Plain
     workers: int
     dimension: int
@@ -160,12 +124,8 @@ def short(label: str) -> str:
 def panels(definition: Definition, budget: int | None = None) -> list[Panel]:
     """Everything that a definition asks for. Nothing is trained, but problems are built.
 
-    Args:
-        definition: of the sweep.
-        budget: bytes that one unit may take; by default `cost.default_budget()`.
-
     Raises:
-        InputError: for the first thing that cannot be built or that does not fit into memory.
+        InputError: for the first thing that cannot be built or that does not fit into the budget.
     """
     budget = cost.default_budget() if budget is None else budget
     # What costs nothing to check comes before problems, which take seconds to build.

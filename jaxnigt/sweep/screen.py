@@ -40,17 +40,7 @@ def _table(title: str, *columns: str, left: tuple[str, ...] = ("method",)) -> Ta
 
 
 def show_plan(definition: Definition, out: Path, console: Console, budget: int | None = None) -> None:
-    """Print what a sweep would do; nothing is written.
-
-    Args:
-        definition: of the sweep.
-        out: its folder, which need not exist.
-        console: where to.
-        budget: bytes that one unit may take.
-
-    Raises:
-        InputError: something in the definition is not allowed.
-    """
+    """Print what a sweep would do; nothing is written."""
     budget = budget or store.budget(out) or cost.default_budget()
     panels = plan.panels(definition, budget)
     units = plan.unique_units(panels)
@@ -124,15 +114,9 @@ def _duration(seconds: float) -> str:
 
 
 class Board:
-    """Progress of all units: live bars on a terminal, lines elsewhere, and the log.
+    """Progress of all units, within a with statement: live on a terminal, lines elsewhere, and the log.
 
-    It is shown within a with statement.
-
-    Args:
-        console: where it is shown.
-        total: how many units there are, those that are done already included.
-        done: how many are done already.
-        scalars: where TensorBoard scalars go; None for nowhere.
+    Scalars for TensorBoard go to a folder, or nowhere.
     """
 
     def __init__(self, console: Console, total: int, done: int, scalars: Path | None = None):
@@ -238,15 +222,7 @@ def logged(folder: Path) -> Iterator[Path]:
 
 
 def show_status(folder: Path, console: Console) -> None:
-    """Print a table of all units: done, how far, failed, damaged or missing.
-
-    Args:
-        folder: of a sweep, running or not.
-        console: where to.
-
-    Raises:
-        InputError: no sweep has been started there.
-    """
+    """Print a table of all units of a sweep: done, how far, failed, damaged or missing."""
     try:
         described = json.loads((folder / store.PLAN).read_text(encoding="utf-8"))
     except (OSError, ValueError):

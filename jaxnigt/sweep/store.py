@@ -33,16 +33,7 @@ class Damaged(ValueError):  # noqa: N818  (says what it is)
 
 
 def write(data: xr.Dataset | xr.DataTree, path: Path, *, checksum: bool = False) -> None:
-    """Write NetCDF, whole or not at all.
-
-    Args:
-        data: what to write.
-        path: where; its folder is made.
-        checksum: leave the digest beside it, as `sha256sum --check` reads it.
-
-    Raises:
-        OSError: it cannot be written; nothing is left behind.
-    """
+    """Write NetCDF, whole or not at all, with its digest beside it as `sha256sum --check` reads it."""
     # HDF5 does not survive a full disk, so it writes to memory and the system's own calls to disk.
     content = bytes(data.to_netcdf(engine="h5netcdf"))
     with _put(content, path):
@@ -88,11 +79,7 @@ def sweep_up(folder: Path) -> None:
 
 
 def read(path: Path) -> xr.Dataset:
-    """A data set that was written with its checksum.
-
-    Raises:
-        Damaged: saying what is wrong with it.
-    """
+    """A data set that was written with its checksum; raises Damaged, saying what is wrong with it."""
     check(path)
     try:
         with xr.open_dataset(path, engine="h5netcdf") as file:
@@ -236,11 +223,10 @@ def load(folder: str | Path) -> xr.DataTree:
         folder: what `jaxnigt sweep --out` was given.
 
     Returns:
-        A tree with one group a method under `/methods`, the profiles under `/profiles` and, where
-        the definition has a grid, `/grid`. Where it has several problems or numbers of workers, each
-        of them has such a tree under `/panels/<label>`; see `jaxnigt.sweep.panels`. Dimensions are
-        named, variables have their units in `attrs`, and the root's attrs hold the definition that
-        made it.
+        A tree with one group a method under `/methods`, the profiles under `/profiles` and, where the
+        definition has a grid, `/grid`. Several problems or numbers of workers have such a tree each,
+        under `/panels/<label>`; see `jaxnigt.sweep.panels`. Dimensions are named, variables have their
+        units in `attrs`, and the root's attrs hold the definition that made it.
 
     Raises:
         InputError: no readable results in that folder.

@@ -33,33 +33,19 @@ _WORDS = b"\nstopping at the next safe point; press Ctrl-C again to stop at once
 
 
 class Cluster(NamedTuple):
-    """Where and with what Ray runs units.
+    """Where and with what Ray runs units."""
 
-    Attributes:
-        address: of the cluster; None starts one on this machine.
-        cpus: cores that a unit asks for.
-        gpus: accelerators that a unit asks for.
-    """
-
-    address: str | None = None
-    cpus: float = 1.0
-    gpus: float = 0.0
+    address: str | None = None  # None starts a cluster on this machine
+    cpus: float = 1.0  # cores that a unit asks for
+    gpus: float = 0.0  # accelerators that a unit asks for
 
 
 class Settings(NamedTuple):
-    """How units are run.
+    """How units are run."""
 
-    Attributes:
-        snapshots: folder of the snapshots of all units.
-        every: seconds between snapshots.
-        stopping: asked at safe points whether to stop.
-        board: where progress is shown.
-        cluster: for Ray.
-    """
-
-    snapshots: Path
-    every: float
-    stopping: Callable[[], bool]
+    snapshots: Path  # folder of the snapshots of all units
+    every: float  # seconds between snapshots
+    stopping: Callable[[], bool]  # asked at safe points whether to stop
     board: Board
     cluster: Cluster
 
@@ -74,16 +60,9 @@ def compute(
 ) -> xr.Dataset:
     """Train a unit, from plain tables to a data set. It can be done in any process.
 
-    Args:
-        unit: of a plan.
-        snapshots: folder for snapshots of this unit.
-        every: seconds between them.
-        stopping: asked after every `eval_every` rounds whether to stop.
-        progress: as for `jaxnigt.train`.
-
     Raises:
         TrainingDiverged: no run is left that is finite.
-        Stopped: `stopping` said so; the snapshot is there.
+        Stopped: `stopping` said so, after some `eval_every` rounds; the snapshot is there.
     """
     cost.use_compilation_cache()
     for module in unit.modules:
