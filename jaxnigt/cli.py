@@ -32,12 +32,13 @@ def main() -> None:
         sys.exit(2)
 
 
-def _version(asked: bool) -> None:
+def _version(asked: bool) -> bool:
     if asked:
         from jaxnigt import __version__
 
         typer.echo(__version__)
         raise typer.Exit
+    return asked
 
 
 @app.callback()
@@ -244,7 +245,7 @@ def facts() -> dict[str, str]:
         "platform": platform.platform(),
         "cores": str(os.cpu_count()),
         "memory budget": f"{cost.shown(cost.default_budget())} for a unit of a sweep",
-        "compilation cache": str(jax.config.jax_compilation_cache_dir),
+        "compilation cache": str(jax.config.jax_compilation_cache_dir),  # pyright: ignore
         "devices": ", ".join(f"{d.platform}:{d.id} ({d.device_kind})" for d in jax.devices()),
         "clock precision": str(clock.synchronous(equal(2), 1).end.dtype),
         "rollout precision": str(jnp.zeros(1).dtype),

@@ -85,8 +85,7 @@ class Constants:
     def truncation_hessian(self, horizon: ArrayLike) -> Number:
         """Bound on ||hess J - hess J_H||: D_h (1 + (1 - gamma) H) gamma^H (derived).
 
-        With the D_h of `from_policy` this is
-        (R_max (M_g^2 + M_h) / (1-gamma)) (1/(1-gamma) + H) gamma^H.
+        With the D_h of `from_policy`: R_max (M_g^2 + M_h) / (1-gamma) (1/(1-gamma) + H) gamma^H.
         """
         H = np.asarray(horizon, np.float64)
         return np.asarray(self.D_h * (1 + (1 - self.gamma) * H) * self.gamma**H)

@@ -165,18 +165,12 @@ class _Sweep:
 
     def _describe(self) -> None:
         """What there is to be done, for `jaxnigt status`."""
-        units = [
-            {
-                "key": u.key,
-                "label": u.label,
-                "file": u.filename,
-                "iterations": u.iterations,
-                "runs": u.runs,
-            }
-            for u in self.units
-        ]
-        definition = self.definition.model_dump(mode="json", exclude_none=True)
-        described = {"definition": definition, "memory": self.budget, "units": units}
+        names = ("key", "label", "iterations", "runs")
+        described = {
+            "definition": self.definition.model_dump(mode="json", exclude_none=True),
+            "memory": self.budget,
+            "units": [{k: getattr(u, k) for k in names} | {"file": u.filename} for u in self.units],
+        }
         with self._failing("plan"):
             store.write_text(self.out / store.PLAN, json.dumps(described, indent=1) + "\n")
 
@@ -205,9 +199,8 @@ class _Sweep:
         note = self.out / store.FAILURES / f"{unit.key}.txt"
         if isinstance(result, BaseException):
             known = isinstance(result, TrainingDiverged | InputError)
-            reason = f"{'' if known else type(result).__name__ + ': '}{result}"
-            details = "".join(traceback.format_exception(result))
-            self._fail(unit, reason, note, details)
+            reason = str(result) if known else f"{type(result).__name__}: {result}"
+            self._fail(unit, reason, note, "".join(traceback.format_exception(result)))
             board.finish(unit, f"{unit.label}: failed, the others go on", "bold red")
             return
         self.found[unit.key] = result

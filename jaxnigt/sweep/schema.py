@@ -189,27 +189,21 @@ def _listed(annotation: Any) -> bool:
 
 def _field(annotation: Any, number: Any) -> Any:
     """What TOML holds for an argument of this type, None where it can hold nothing of the kind."""
-    if annotation == ArrayLike:
-        return number
-    members = _members(annotation)
-    for kind in map(kind_of, members):
-        if kind not in (None, "environment"):
-            return union(kind) if entries(kind) else None
-    found = [kind for member in members if (kind := _single(member, number)) is not None]
-    return Union[tuple(found)] if found else None  # noqa: UP007  (made at run time)
-
-
-def _single(annotation: Any, number: Any) -> Any:
-    """As `_field`, of a type that is no union."""
-    scalars = {bool: StrictBool, int: StrictInt, str: StrictStr, float: number}
+    scalars = {bool: StrictBool, int: StrictInt, str: StrictStr, float: number, ArrayLike: number}
     if annotation in scalars:
         return scalars[annotation]
+    members = _members(annotation)
+    for kind in map(kind_of, members):
+        if kind not in (None, "environment"):  # which is a class of the user's with a name of its own
+            return union(kind) if entries(kind) else None
+    if members != (annotation,):
+        found = [kind for member in members if (kind := _field(member, number)) is not None]
+        return Union[tuple(found)] if found else None  # noqa: UP007  (made at run time)
     if typing.get_origin(annotation) is Literal:
         return annotation
     if _listed(annotation):
         *key, value = (argument for argument in typing.get_args(annotation) if argument is not ...)
-        inner = _field(value, number)
-        if inner is not None:
+        if (inner := _field(value, number)) is not None:
             return dict[str, inner] if key else tuple[inner, ...]
     return None
 

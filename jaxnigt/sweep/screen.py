@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import itertools
 import json
 import logging
 import math
@@ -44,7 +45,7 @@ def show_plan(definition: Definition, out: Path, console: Console, budget: int |
     budget = budget or store.budget(out) or cost.default_budget()
     panels = plan.panels(definition, budget)
     units = plan.unique_units(panels)
-    done = {u.key for u in units if store.is_whole(store.unit_path(out, u.filename, u.key))}
+    done = {u.key for u in units if not store.fault(store.unit_path(out, u.filename, u.key))}
     for panel in panels:
         console.print(_planned(panel, done))
     replayed = sum(len(batch.labels) for batch in panels[0].batches)
@@ -208,10 +209,9 @@ def logged(folder: Path) -> Iterator[Path]:
     handler = logging.FileHandler(path, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     level, propagate = LOG.level, LOG.propagate
-    # The root's handlers would print it all on screen as well.
-    LOG.propagate = False
     LOG.addHandler(handler)
     LOG.setLevel(logging.INFO)
+    LOG.propagate = False  # the root's handlers would print it all on screen as well
     try:
         yield path
     finally:
@@ -242,11 +242,8 @@ def show_status(folder: Path, console: Console) -> None:
 def _state(folder: Path, unit: dict[str, str]) -> str:
     path = store.unit_path(folder, unit["file"], unit["key"])
     if path.exists():
-        try:
-            store.check(path)
-        except store.Damaged as damage:
-            return f"damaged: {damage}"
-        return "done"
+        damage = store.fault(path)
+        return f"damaged: {damage}" if damage else "done"
     snapshots = (folder / store.SNAPSHOTS / unit["key"]).glob("*")
     rounds = max((int(p.name) for p in snapshots if p.name.isdecimal()), default=0)
     note = folder / store.FAILURES / f"{unit['key']}.txt"
@@ -318,16 +315,15 @@ def _one(values: xr.DataArray) -> str:
 
 def _show_speedups(grid: xr.Dataset, console: Console) -> None:
     baseline = grid.attrs["baseline"]
-    for model in grid["comm_model"].values:
-        for label in grid["method"].values:
-            values = grid["speedup"].isel(threshold=0).sel({"method": label, "comm_model": model}).values
-            if label == baseline:
-                continue
-            words = f"{label} or the baseline misses the threshold, so there is no map of speed-ups"
-            if np.isfinite(values).any():
-                words = (
-                    f"speed-up of {label} over {baseline} on {values.size:,} profiles ({model}): median "
-                    f"{np.nanmedian(values):.2f}, from {np.nanmin(values):.2f} to "
-                    f"{np.nanmax(values):.2f}"
-                )
-            console.print(words)
+    others = [label for label in grid["method"].values if label != baseline]
+    for model, label in itertools.product(grid["comm_model"].values, others):
+        values = grid["speedup"].isel(threshold=0).sel({"method": label, "comm_model": model}).values
+        if np.isfinite(values).any():
+            console.print(
+                f"speed-up of {label} over {baseline} on {values.size:,} profiles ({model}): median "
+                f"{np.nanmedian(values):.2f}, from {np.nanmin(values):.2f} to {np.nanmax(values):.2f}"
+            )
+        else:
+            console.print(
+                f"{label} or the baseline misses the threshold, so there is no map of speed-ups"
+            )

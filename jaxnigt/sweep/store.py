@@ -80,7 +80,8 @@ def sweep_up(folder: Path) -> None:
 
 def read(path: Path) -> xr.Dataset:
     """A data set that was written with its checksum; raises Damaged, saying what is wrong with it."""
-    check(path)
+    if words := fault(path):
+        raise Damaged(words)
     try:
         with xr.open_dataset(path, engine="h5netcdf") as file:
             return file.load()
@@ -88,28 +89,18 @@ def read(path: Path) -> xr.Dataset:
         raise Damaged(f"it cannot be read ({type(error).__name__})") from None
 
 
-def check(path: Path) -> None:
-    """Raise Damaged unless a file has the checksum that stands beside it."""
+def fault(path: Path) -> str | None:
+    """What is wrong with a file that was written with its checksum, None where nothing is."""
     try:
         expected = path.with_name(path.name + CHECKSUM).read_text(encoding="utf-8").split()[0]
     except (OSError, IndexError, UnicodeDecodeError):
-        raise Damaged("its checksum is missing") from None
+        return "its checksum is missing"
     try:
         with path.open("rb") as file:
             found = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        raise Damaged(f"it cannot be read ({error.strerror})") from None
-    if found != expected:
-        raise Damaged("its checksum does not match")
-
-
-def is_whole(path: Path) -> bool:
-    """Whether a file is there and has its checksum."""
-    try:
-        check(path)
-    except Damaged:
-        return False
-    return True
+        return f"it cannot be read ({error.strerror})"
+    return None if found == expected else "its checksum does not match"
 
 
 @contextlib.contextmanager
@@ -144,13 +135,9 @@ def in_use(folder: Path) -> bool:
     """Whether a run is in a folder now."""
     if not (folder / ".lock").exists():
         return False
-    lock = filelock.FileLock(folder / ".lock")
-    try:
-        lock.acquire(timeout=0)
-    except filelock.Timeout:
-        return True
-    lock.release()
-    return False
+    with contextlib.suppress(filelock.Timeout), filelock.FileLock(folder / ".lock", timeout=0):
+        return False
+    return True
 
 
 def budget(folder: Path) -> int | None:
@@ -173,9 +160,7 @@ def unit_path(folder: Path, filename: str, key: str) -> Path:
 
 def check_writable(folder: Path) -> None:
     """Raise InputError unless files can be written to a folder, which need not exist yet."""
-    place = folder
-    while not place.exists() and place != place.parent:
-        place = place.parent
+    place = next(path for path in (folder, *folder.parents) if path.exists())
     try:
         if not place.is_dir():
             raise NotADirectoryError(20, f"{place} is not a folder")
@@ -204,16 +189,16 @@ def provenance(definition: Any) -> dict[str, str]:
 
 def _git_commit() -> str:
     """Commit of the sources where they are a git checkout, with a mark if they were changed."""
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(Path(__file__).parent), *arguments]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
     with contextlib.suppress(OSError, subprocess.SubprocessError):
-        _git("ls-files", "--error-unmatch", "store.py")
-        dirty = _git("status", "--porcelain", "--", "..")
-        return _git("rev-parse", "HEAD") + ("-modified" if dirty else "")
+        git("ls-files", "--error-unmatch", "store.py")
+        dirty = git("status", "--porcelain", "--", "..")
+        return git("rev-parse", "HEAD") + ("-modified" if dirty else "")
     return "unknown"
-
-
-def _git(*arguments: str) -> str:
-    command = ["git", "-C", str(Path(__file__).parent), *arguments]
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
 
 def load(folder: str | Path) -> xr.DataTree:
