@@ -144,11 +144,8 @@ def lookup(kind: str, name: object, argument: str | None = None) -> Entry:
 def make(kind: str, given: Any, argument: str | None = None, **others: Any) -> Any:
     """A thing from its name, from a table with its name and arguments, or the thing itself.
 
-    Args:
-        kind: one of `KEYS`.
-        given: the name, the table or the thing. Tables and names inside a table are made as well.
-        argument: which argument it was given for; by default the kind.
-        **others: arguments of the maker that are no part of the table.
+    Names and tables inside a table are made as well. An error names `argument`, by default the kind;
+    `others` are arguments of the maker that are no part of the table.
 
     Raises:
         InputError: an unknown name, an argument that the thing does not take, or another type.

@@ -21,16 +21,10 @@ from jaxnigt.training.trace import Trace, replay
 def assemble(
     definition: Definition, plan: list[Panel], found: Mapping[str, xr.Dataset]
 ) -> xr.DataTree | None:
-    """Replay and gather everything in one tree; see `jaxnigt.load`.
+    """Replay and gather everything in one tree, see `jaxnigt.load`; None where nothing was trained.
 
-    Args:
-        definition: of the sweep.
-        plan: what it asks for.
-        found: what was trained, by the keys of units. Methods of which nothing was trained are left out,
-            other gaps are NaN.
-
-    Returns:
-        None where nothing was trained.
+    Methods of which none of the units, looked for by their keys, was trained are left out. Other gaps
+    are NaN.
     """
     begin = time.perf_counter()
     trees: dict[str, xr.DataTree] = {}
@@ -144,9 +138,8 @@ def _method(
 def joined(parts: Sequence[xr.Dataset], whole: Mapping[str, Sequence[Any]]) -> xr.Dataset:
     """One data set from parts that hold some profiles, hyperparameters and seeds each.
 
-    Args:
-        parts: at least one; what none of them holds is NaN (0 for whole numbers).
-        whole: all labels of the dimensions that are parted.
+    What none of them holds is NaN, or 0 for whole numbers. All labels of the dimensions that are parted
+    are in `whole`.
     """
     first = parts[0]
     dataset: xr.Dataset = xr.merge(parts, join="outer", compat="no_conflicts", combine_attrs="drop")
@@ -237,12 +230,9 @@ def _tenth(length: int) -> int:
 
 
 def final(dataset: xr.Dataset) -> xr.DataArray:
-    """J(theta_t) averaged over seeds and the last tenth of the evaluations.
+    """J(theta_t) of a method, averaged over seeds and the last tenth of the evaluations.
 
     It is -inf where a run stopped being finite.
-
-    Args:
-        dataset: of a method, with dimensions of hyperparameters, seed and evaluation at least.
     """
     end = dataset["objective"].isel(evaluation=slice(-_tenth(dataset.sizes["evaluation"]), None))
     mean = end.mean(("seed", "evaluation"), skipna=False)
@@ -252,8 +242,7 @@ def final(dataset: xr.Dataset) -> xr.DataArray:
 def best_indices(dataset: xr.Dataset) -> dict[str, xr.DataArray]:
     """Where the highest `final` stands: an index for each hyperparameter.
 
-    The rule knows nothing of any profile, but where a method was trained along profiles each has its
-    own.
+    Where a method was trained along profiles each of them has its own.
     """
     names = leaf_axes(dataset)
     found = final(dataset).argmax(names)

@@ -17,7 +17,6 @@ import pydantic
 
 from jaxnigt.checks import InputError
 from jaxnigt.environments.brax import quiet
-from jaxnigt.registry import KEYS, entries
 from jaxnigt.sweep.fingerprint import renew
 from jaxnigt.sweep.schema import Definition, Plain, model
 
@@ -163,14 +162,17 @@ def modules(data: Plain) -> list[str]:
     problem = data.get("problem")
     below = problem.get("module", []) if isinstance(problem, dict) else []
     found = data.get("module", below)
-    return [found] if isinstance(found, str) else list(found)
+    found = [found] if isinstance(found, str) else found
+    if not isinstance(found, list | tuple) or not all(isinstance(file, str) for file in found):
+        raise InputError(f"module: got {found!r}, names of files are allowed.")
+    return list(found)
 
 
 def _sentence(error: pydantic.ValidationError, data: Plain) -> str:
     """The first thing wrong: where, what was given, what is allowed."""
     first = error.errors(include_url=False)[0]
     kind, given, context = first["type"], first["input"], first.get("ctx", {})
-    keys = _keys(first["loc"], data)
+    keys = _keys(first["loc"], data) + ([first["loc"][-1]] if kind == "missing" else [])
     if kind.startswith("union_tag"):
         key = context["discriminator"].strip("'")
         # A plain word stands for a table with a name and nothing else.
@@ -197,23 +199,13 @@ def _sentence(error: pydantic.ValidationError, data: Plain) -> str:
 
 
 def _keys(loc: Sequence[int | str], data: Any) -> list[int | str]:
-    """The keys and positions of pydantic's path that somebody wrote.
-
-    One value stands for a list of one, which has no positions, and a choice between tables adds the name
-    of a table or a type.
-    """
-    names = {name for kind in KEYS for name in entries(kind)} | {"float", "int", "str", "bool"}
+    """What somebody wrote of pydantic's path, which adds names of tables and types."""
     found: list[int | str] = []
     for part in loc:
-        if isinstance(part, int):
-            if isinstance(data, list):
-                found.append(part)
-                data = data[part]
-            continue
-        if isinstance(data, dict) and part in data:
-            data = data[part]
-        if part.isidentifier() and part.islower() and part not in names:
+        within = data if isinstance(data, dict) else range(len(data)) if isinstance(data, list) else ()
+        if part in within:
             found.append(part)
+            data = data[part]
     return found
 
 

@@ -105,15 +105,9 @@ def union(
 ) -> Any:
     """The type, for pydantic, of a table that names one of the registered things of a kind.
 
-    A plain word stands for a table with that name and nothing else.
-
-    Args:
-        kind: one of `KEYS`, whose key tells the tables apart.
-        many: single values may also be lists and ranges, as a sweep goes over them.
-        default: the name where the table gives none.
-        number: the type of a number.
-        leave: arguments that are not keys, because something else fills them in.
-        extra: keys that all tables of the kind have besides.
+    A plain word stands for a table with that name and nothing else, and a table without a name has the
+    default. With `many` single values may also be lists and ranges, as a sweep goes over them. Arguments
+    to `leave` are not keys, because something else fills them in.
     """
     key = KEYS[kind]
     models = tuple(_table(entry, many, number, leave, extra or {}) for entry in entries(kind).values())

@@ -116,7 +116,12 @@ def test_any_key_can_be_changed_from_outside(base, change, found):
         ({"changes": ["training.seeds=[1, 1]"]}, "training.seeds: got \\[1, 1\\], different numbers"),
         ({"changes": ["methods.0.stepsize=[0.1, 0.1]"]}, "methods.0.stepsize: got .* different entries"),
         ({"changes": ["profiles.0.label=grid.1"]}, "labels that begin with grid. are taken"),
-        ({"changes": ["training.seeds=0"]}, "training.seeds"),
+        ({"changes": ["training.seeds=0"]}, "training.seeds: got 0, input should be greater than"),
+        ({"changes": ["module=3"]}, "module: got 3, names of files are allowed"),
+        (
+            {"changes": ['problem={kind="chain", L_g="x"}']},
+            "problem.L_g: got 'x', input should be a valid",
+        ),
     ],
 )
 def test_what_cannot_be_changed_is_one_sentence(base, arguments, words):
