@@ -202,10 +202,13 @@ def _keys(loc: Sequence[int | str], data: Any) -> list[int | str]:
     """What somebody wrote of pydantic's path, which adds names of tables and types."""
     found: list[int | str] = []
     for part in loc:
-        within = data if isinstance(data, dict) else range(len(data)) if isinstance(data, list) else ()
-        if part in within:
-            found.append(part)
+        if (isinstance(data, dict) and part in data) or (
+            isinstance(data, list) and isinstance(part, int)
+        ):
             data = data[part]
+        else:
+            continue
+        found.append(part)
     return found
 
 

@@ -51,7 +51,9 @@ def _tree(path: Path) -> str:
 
 
 def sources(*tables: Any) -> list[str]:
-    """Digests of the files of the user's that define what some tables name; a token for other things.
+    """Digests of the user's files that define some classes or what some tables name.
+
+    What has no file has a token.
 
     What comes with jaxnigt or brax is left out, as their versions and code are part of the key already.
     """
@@ -71,7 +73,7 @@ def _makers(table: Any) -> list[Any]:
     if isinstance(table, list | tuple):
         return [maker for part in table for maker in _makers(part)]
     if not isinstance(table, dict):
-        return []
+        return [table] if isinstance(table, type) and table is not type(None) else []
     entries = [find(kind, table.get(key)) for kind, key in KEYS.items()]
     found: list[Any] = [entry.maker for entry in entries if entry]
     if "environment" in table:

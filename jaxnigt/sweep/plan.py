@@ -57,10 +57,11 @@ class Unit:
         facts = lookup("method", self.method["name"]).facts
         # What the clock alone feels does not matter where one training serves all profiles.
         clock = facts.get("clock", ()) if self.batch is None else ()
+        noise = type(self.batch.profile.noise) if self.batch else None
         no_matter = ("eval_every", *facts.get("speed", ()), *clock)
         content: Plain = {
             "code": fingerprint.code_version(),
-            "sources": fingerprint.sources(self.problem, self.method, self.clock_model),
+            "sources": fingerprint.sources(self.problem, self.method, self.clock_model, noise),
             "problem": self.problem,
             "problem_workers": build.problem_workers(self.problem, self.workers),
             "method": {k: v for k, v in self.method.items() if k not in no_matter},

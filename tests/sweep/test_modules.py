@@ -131,6 +131,30 @@ def test_where_the_file_lies_is_no_part_of_a_key(definition, tmp_path):
     assert keys[0] == keys[1]
 
 
+NOISE = """
+import jaxnigt as jn
+
+@jn.register("shifted")
+class Shifted(jn.profiles.Noise):
+    def quantile(self, uniform):
+        return 0.5 + uniform
+"""
+
+
+def test_a_noise_that_is_edited_is_part_of_the_keys_of_what_is_trained_along_it(tmp_path):
+    path, keys = tmp_path / "noise.py", []
+    methods = [{"name": name, "iterations": 20} for name in ("rennala_nigt", "afedpg")]
+    profiles = [{"label": "random", "family": "equal", "noise": "shifted"}]
+    table = {"name": "x", "module": str(path), "problem": {"kind": "tabular"}, "methods": methods}
+    for code in (NOISE, NOISE.replace("0.5 + uniform", "2 * uniform")):
+        path.write_text(code)
+        found = plan.unique_units(plan.panels(spec.parse(table | {"profiles": profiles})))
+        keys.append([unit.key for unit in found])
+    (replayed, along), (replayed_again, along_again) = keys
+    assert replayed == replayed_again
+    assert along != along_again
+
+
 OWN = """
 import jax.numpy as jnp
 import jaxnigt as jn
