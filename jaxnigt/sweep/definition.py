@@ -202,13 +202,10 @@ def _keys(loc: Sequence[int | str], data: Any) -> list[int | str]:
     """What somebody wrote of pydantic's path, which adds names of tables and types."""
     found: list[int | str] = []
     for part in loc:
-        if (isinstance(data, dict) and part in data) or (
-            isinstance(data, list) and isinstance(part, int)
-        ):
+        in_list = isinstance(data, list) and isinstance(part, int)
+        if in_list or (isinstance(data, dict) and part in data):
+            found.append(part)
             data = data[part]
-        else:
-            continue
-        found.append(part)
     return found
 
 

@@ -51,11 +51,10 @@ def _tree(path: Path) -> str:
 
 
 def sources(*tables: Any) -> list[str]:
-    """Digests of the user's files that define some classes or what some tables name.
+    """Digests of the user's files that define some classes and what some tables name.
 
-    What has no file has a token.
-
-    What comes with jaxnigt or brax is left out, as their versions and code are part of the key already.
+    What has no file has a token. What comes with jaxnigt or brax is left out, as their versions and code
+    are part of the key already.
     """
     found = set()
     for maker in _makers(tables):
