@@ -73,7 +73,7 @@ def _with_bases(path: Path, above: tuple[Path, ...]) -> Plain:
             table[key] = [str(path.parent / str(one)) for one in given]
     bases = data.pop("base", [])
     whole: Plain = {}
-    for base in [bases] if isinstance(bases, str) else bases:
+    for base in bases if isinstance(bases, list) else [bases]:
         if not isinstance(base, str):
             raise InputError(f"{path}: base: got {base!r}, names of files are allowed.")
         _lay(_with_bases(path.parent / base, (*above, path.resolve())), whole)
