@@ -180,7 +180,7 @@ def _panel(definition: Definition, label: str, table: Plain, workers: int, budge
             seeds=definition.training.seed_list,
             training={
                 "key": definition.training.key,
-                "eval_every": _eval_every(definition, method_table),
+                "eval_every": method_table["eval_every"],
                 "eval_batch": definition.training.eval_batch,
             },
             modules=definition.module,
@@ -206,7 +206,8 @@ def _methods(definition: Definition, workers: int) -> list[tuple[str, Plain]]:
             method = under(f"methods.{index}.", build.method, plain_table, workers)
             if travels and getattr(method.collection, "restart", "") == "finish":
                 raise InputError(f"methods.{index}.restart: comm_model 'gather' allows 'cancel' only.")
-            every, most = _eval_every(definition, plain_table), plain_table["iterations"]
+            every = plain_table.setdefault("eval_every", definition.training.eval_every)
+            most = plain_table["iterations"]
             if every > most:
                 where = f"methods.{index}" if table.eval_every else "training"
                 raise InputError(
@@ -215,10 +216,6 @@ def _methods(definition: Definition, workers: int) -> list[tuple[str, Plain]]:
                 )
             found.append((label, plain_table))
     return found
-
-
-def _eval_every(definition: Definition, table: Plain) -> int:
-    return table.get("eval_every", definition.training.eval_every)
 
 
 def _schedules(definition: Definition, whole: Unit, method: Method, profiles: list[Batch]) -> list[Unit]:

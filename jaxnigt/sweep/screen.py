@@ -157,17 +157,17 @@ class Board:
             f"(unit {self._all.completed + len(self._tasks):.0f} of {self._all.total:.0f})"
         )
 
-    def update(self, unit: Unit, done: int, best: float) -> None:
+    def update(self, unit: Unit, done: int, total: int, best: float) -> None:
         """It has done some rounds, of which the first hold compilation and tell nothing of its speed."""
         task, now = self._tasks[unit.key], time.monotonic()
         self._progress.update(task.id, completed=done)
         words, speed = f"best J {best:.3g}", task.speed
         if speed:
-            words += f", {(unit.iterations - done) / speed:.0f} s left"
+            words += f", {(total - done) / speed:.0f} s left"
         self._progress.update(task.id, words=f"{words}, {speed or math.nan:.3g} rounds/s")
-        if now - task.fields["said"] >= _SECONDS_BETWEEN_LINES or done == unit.iterations:
+        if now - task.fields["said"] >= _SECONDS_BETWEEN_LINES or done == total:
             task.fields["said"] = now
-            self._say(f"{unit.label}: round {done}/{unit.iterations}, {words}")
+            self._say(f"{unit.label}: round {done}/{total}, {words}")
         if self._scalars is not None:
             if unit.key not in self._writers:
                 from tensorboardX import SummaryWriter

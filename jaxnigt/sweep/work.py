@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import signal
 import socket
@@ -86,24 +87,24 @@ def compute(
 
 def run_here(units: Sequence[Unit], settings: Settings) -> Iterator[Finished]:
     """Train units in this process; ends early where it is to stop."""
-    board = settings.board
     for unit in units:
         if settings.stopping():
             return
-
-        def progress(done: int, _: int, best: float, unit: Unit = unit) -> None:
-            board.update(unit, done, best)
-
-        board.start(unit)
+        settings.board.start(unit)
         try:
-            folder = settings.snapshots / unit.key
-            options = {"every": settings.every, "stopping": settings.stopping, "progress": progress}
-            yield unit, compute(unit, snapshots=folder, **options)
+            result = compute(
+                unit,
+                snapshots=settings.snapshots / unit.key,
+                every=settings.every,
+                stopping=settings.stopping,
+                progress=functools.partial(settings.board.update, unit),
+            )
         except Stopped as stopped:
-            board.stop(unit, stopped.done)
+            settings.board.stop(unit, stopped.done)
             return
         except Exception as error:  # a unit that fails must not take the others along
-            yield unit, error
+            result = error
+        yield unit, result
 
 
 def run_on_ray(units: Sequence[Unit], settings: Settings) -> Iterator[Finished]:
