@@ -160,14 +160,12 @@ def accelerator_seconds(unit: Unit) -> tuple[float, float] | None:
     return least, max(least, batches * problem.horizon * frames * _BATCH / _PHYSICS)
 
 
-def seconds(unit: Unit) -> tuple[float | None, str]:
-    """Seconds of training a unit without compilation, None if unknown, and where that is known from."""
+def seconds(unit: Unit) -> tuple[float, str]:
+    """Seconds of training a unit without compilation, NaN if unknown, and where that is known from."""
     name = _name(unit)
     if measured := _measured().get(name):
         return _steps(unit) / sorted(measured)[len(measured) // 2], "earlier units on this machine"
-    rate = _TABLE.get(jax.default_backend(), {}).get(" ".join(name.split()[:2]))
-    if rate is None:
-        return None, "nothing known of it yet"
+    rate = _TABLE.get(jax.default_backend(), {}).get(" ".join(name.split()[:2]), math.nan)
     return _steps(unit) / rate, "rollouts on two cores"
 
 

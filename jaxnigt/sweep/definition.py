@@ -11,7 +11,7 @@ import sys
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import pydantic
 
@@ -205,7 +205,7 @@ def _keys(loc: Sequence[int | str], data: Any) -> list[int | str]:
         in_list = isinstance(data, list) and isinstance(part, int)
         if in_list or (isinstance(data, dict) and part in data):
             found.append(part)
-            data = data[part]
+            data = cast("Any", data)[part]
     return found
 
 

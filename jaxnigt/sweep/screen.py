@@ -72,7 +72,7 @@ def _planned(panel: Panel, done: set[str]) -> Table:
         units = method.units
         trajectories = sum(unit.runs * cost.trajectories(unit) for unit in units)
         schedules = sum(len(unit.batch.labels) for unit in units if unit.batch)
-        seconds = sum(math.nan if (s := cost.seconds(unit)[0]) is None else s for unit in units)
+        seconds = sum(cost.seconds(unit)[0] for unit in units)
         table.add_row(
             escape(method.label),
             str(len(units)),
@@ -92,8 +92,7 @@ def _time_words(missing: list[Unit]) -> Iterator[str]:
     if not missing:
         yield "nothing is left to train"
         return
-    estimates = [cost.seconds(unit) for unit in missing]
-    known = [(seconds, source) for seconds, source in estimates if seconds is not None]
+    known = [found for found in map(cost.seconds, missing) if not math.isnan(found[0])]
     parts = []
     if known:
         sources = " and ".join(sorted({source for _, source in known}))
