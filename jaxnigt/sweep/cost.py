@@ -112,11 +112,11 @@ def slots(method: Method, unit: Unit) -> int:
     batch = max(method.init_batch or unit.workers, method.collection.batch or unit.workers)
     if unit.batch is None or method.collection.rule.hint_slots(batch, False) is not None:
         return batch
-    # A Malenia round is over after 2 (h_n + mean(h) M / n) seconds, until when all deliver.
+    # A Malenia round is over after 2 (h_n + mean(h) M / n) seconds, until when all deliver, or never.
     h = unit.batch.profile.compute
-    live = np.isfinite(h).all(axis=-1, keepdims=True)
+    h = h[np.isfinite(h).all(axis=-1)]
     end = 2 * (h.max(axis=-1, keepdims=True) + h.mean(axis=-1, keepdims=True) * batch / h.shape[-1])
-    return int(np.where(live, np.ceil(end / h), 0).sum(axis=-1).max(initial=batch))
+    return int(np.ceil(end / h).sum(axis=-1).max(initial=batch))
 
 
 def _built(unit: Unit) -> tuple[Problem, Method]:
