@@ -1,5 +1,6 @@
 """Where units run, how often programs are compiled, and how much memory they take."""
 
+import io
 import re
 import signal
 import subprocess
@@ -9,8 +10,11 @@ import time
 
 import psutil
 import pytest
+from rich.console import Console
 
 import jaxnigt as jn
+from jaxnigt.sweep.plan import Unit
+from jaxnigt.sweep.screen import Board
 from jaxnigt.training import arrivals as training_arrivals
 from jaxnigt.training import rounds as training_rounds
 from jaxnigt.training.stopwatch import compilations
@@ -164,3 +168,24 @@ def test_scalars_for_tensorboard(definition, tmp_path, capsys, monkeypatch):
     assert status == 0
     written = list((tmp_path / "out" / "tensorboard").glob("*/events.out*"))
     assert len(written) == len(list((tmp_path / "out" / "units").glob("*.nc")))
+
+
+def test_a_terminal_shows_bars_and_a_file_shows_lines():
+    method, training = {"name": "rennala_nigt", "iterations": 40}, {"key": 0, "eval_every": 10}
+    unit = Unit("rennala_nigt", {"kind": "tabular"}, method, 4, tuple(range(6)), training)
+    shown = {}
+    for terminal in (True, False):
+        screen = io.StringIO()
+        with Board(Console(file=screen, force_terminal=terminal, width=120), 3, 1) as board:
+            board.start(unit)
+            for done in (10, 20):
+                board.update(unit, done, 40, 1.5)
+            board._progress.refresh()
+            board.finish(unit, "rennala_nigt: wrote it")
+        shown[terminal] = screen.getvalue()
+        assert "rennala_nigt: wrote it" in shown[terminal]
+    assert re.search(r"20/40.*best J 1\.5, \d+ s left, \S+ rounds/s", shown[True])
+    assert "2/3" in shown[True]
+    assert "training 6 runs of 40 rounds (unit 2 of 3)" in shown[False]
+    assert "round 10/40, best J 1.5" in shown[False]
+    assert "rounds/s" not in shown[False]
