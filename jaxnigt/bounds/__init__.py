@@ -4,13 +4,13 @@ from jaxnigt.bounds.level_game import block_game, level_game, level_game_order
 from jaxnigt.bounds.lower import lower
 from jaxnigt.bounds.prescribe import certified_gradient_norm, prescribe, supports_allreduce
 from jaxnigt.bounds.question import Bound
-from jaxnigt.bounds.round_time import (
+from jaxnigt.bounds.upper import (
     m_synchronous_total,
     malenia_round,
     rennala_round,
     rennala_round_literature,
+    upper,
 )
-from jaxnigt.bounds.upper import upper
 
 __all__ = ["Bound", "block_game", "certified_gradient_norm", "level_game", "level_game_order", "lower"]
 __all__ += ["m_synchronous_total", "malenia_round", "prescribe", "rennala_round"]

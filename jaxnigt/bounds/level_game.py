@@ -1,14 +1,4 @@
-"""The level game: a simulated lower bound on the time that any method needs on the hard chain.
-
-It is about methods that respect zeros: they never move a coordinate that was 0 in all gradients that
-they have seen. All methods here do so. Level k is known once a worker holds a gradient with a coordinate
-k other than 0. Such a gradient starts at a point with all levels below k, so not before its worker knows
-level k - 1. It shows level k with probability p at most, whatever happened before. Worker i completes
-its eta-th gradient since then eta h_i seconds later at the earliest. Therefore the time between two
-levels is at least min_i h_i eta_i in distribution, with independent eta_i ~ Geometric(p), however a
-method divides its work, aggregates or cancels. The sum over T levels bounds the time of every such
-method from below.
-"""
+"""The level game: a simulated lower bound on the time that any method needs on the hard chain."""
 
 from __future__ import annotations
 
@@ -23,8 +13,7 @@ from numpy.typing import ArrayLike
 from jaxnigt.checks import InputError, whole
 from jaxnigt.profiles import Profile
 
-_AT_ONCE = 2**18
-"""How many numbers the profiles that are simulated together may hold."""
+_AT_ONCE = 2**18  # How many numbers the profiles that are simulated together may hold.
 
 
 def level_game(
@@ -38,8 +27,9 @@ def level_game(
 ) -> Float64[np.ndarray, "*profiles draws"]:
     """Seconds until level T is known to some worker, in many plays of the game.
 
-    Worker j knows level k at y_j^k = min_i (y_i^{k-1} + h_i eta_i^k + tau_ij), with y_j^0 = 0. Without
-    communication times this is sum_k min_i h_i eta_i^k.
+    Worker j knows level k at y_j^k = min_i (y_i^{k-1} + h_i eta_i^k + tau_ij), with y_j^0 = 0 and
+    eta_i^k ~ Geometric(p). Without communication times this is sum_k min_i h_i eta_i^k. No method that
+    leaves coordinates at 0 until it has seen a gradient of them is faster in distribution.
 
     Args:
         profile: fixed times of n workers; leading axes are profiles. A dead worker finds nothing.
@@ -64,7 +54,7 @@ def level_game(
 
     References:
         Tyurin and Richtarik, 2024, the proof of the lower bound of Fragile SGD. The argument for
-        E||grad J|| and for the links of a server is derived.
+        E||grad J|| and for the links of a server is derived, see theory/README.md.
     """
     levels, draws, (h, comm) = whole("levels", levels), whole("draws", draws), _times(profile)
     given, n = [h, comm, _probability(probability, profile.shape).reshape(-1)], profile.n
@@ -82,27 +72,17 @@ def level_game(
 def level_game_order(
     profile: Profile, probability: ArrayLike, levels: ArrayLike
 ) -> Float64[np.ndarray, "*profiles"]:
-    """T min_m H_m (1 + 1 / (p m)) seconds, the order of the mean of `level_game` without communication.
+    """T min_m H_m (1 + 1 / (p m)) seconds, at least the mean of `level_game` without communication.
 
-    H_m is the harmonic mean of the m smallest h_i. This is an upper bound on the mean: by time t the
-    first m workers have completed at least t sum_{i<=m} 1/h_i - m gradients, so a level is still unknown
-    with probability at most (1 - p) to that power, or 1 before t = H_m. The integral of that is
-    H_m (1 - 1 / (m ln(1 - p))). In simulations the mean is at least half of the order (not proved).
-
-    Args:
-        profile: fixed times of n workers; leading axes are profiles.
-        probability: p in (0, 1].
-        levels: T.
-
-    Raises:
-        InputError: a probability out of range, or times that are not fixed.
+    H_m is the harmonic mean of the m smallest h_i. In simulations the mean is at least half of this (not
+    proved). Arguments and errors are those of `level_game`.
 
     Example:
         >>> level_game_order(Profile([1.0, 2.0, 2.0]), 0.25, 10)
         array(35.)
 
     References:
-        Derived.
+        Derived, see theory/README.md.
     """
     h, p = _times(profile)[0], _probability(probability, profile.shape).reshape(-1)
     m = np.arange(1, profile.n + 1)
@@ -127,16 +107,13 @@ def block_game(
     unfinished chains are more than 1 - needed of all. Communication is not charged.
 
     Args:
-        profile: fixed times of n workers; leading axes are profiles.
+        profile: as for `level_game`, as is what is returned; inf where dead workers are needed.
         probability: p_i in (0, 1], f[n].
         levels: T_i, i[n].
         shares: the weight of each chain, f[n], such as the squares of `Chain.slopes`.
         needed: the share that has to be finished, in (0, 1].
-        key: a JAX key or an integer; consumed.
-        draws: plays of every profile.
-
-    Returns:
-        f64[..., draws] with the profile's leading axes, inf where dead workers are needed.
+        key: as for `level_game`.
+        draws: as for `level_game`.
 
     Raises:
         InputError: a number out of range, times that are not fixed, or shapes that do not fit.

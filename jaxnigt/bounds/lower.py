@@ -34,25 +34,17 @@ def lower(
 ) -> Bound:
     """Lower bound on the time in which any method of a kind reaches E||grad J|| <= epsilon.
 
-    The bound is about the worst problem with these constants, and about all methods that only move along
+    It is about the worst problem with these constants, and about all methods that only move along
     gradients they have seen. With A, B, s and H_m as in `upper`, form "order" is
 
         homogeneous      kappa X + min_m H_m (X + s min(A, B) / m)
         heterogeneous    kappa X + h_n X + mean(h) s min(A, B) / n
 
     where X = min(A, A^(3/7) B^(4/7)), and A^(3/7) B^(4/7) = L_g^(3/7) L_h^(2/7) delta / epsilon^(12/7).
-    Power "7/4" has X = min(A, sqrt(A B)). One minimum over m for X and the noise is part of the
-    reconstruction: known instances give h_1 X and min_m H_m (min(A, B) + s min(A, B) / m) one by one.
-
-    Form "certified" does hold. It is the best of those instances with their constants. The heterogeneous
-    noise is that of the best group of the k slowest workers, at most 1 + ln n times less than with
-    mean(h).
-
-    Protocol "rounds" is about methods that communicate for each new point at which gradients are taken,
-    as all methods named here do. Protocol "any" is about workers that may go on by themselves as well.
-    Its order form is the smaller of the above and h_1 (X + s min(A, B)), one worker that never
-    communicates. Heterogeneous workers cannot go on alone: if two of them hold the odd and the even
-    links of a chain, each link needs a message. Their order form has kappa min(A, B).
+    One minimum over m for both terms is part of the reconstruction: known instances give h_1 X and
+    min_m H_m (min(A, B) + s min(A, B) / m) one by one. Form "certified" does hold: it is the best of
+    those instances with their constants. Its heterogeneous noise is that of the best group of the k
+    slowest workers, at most 1 + ln n times less than with mean(h).
 
     Args:
         name: a method, as in `jaxnigt.methods`. It says whether workers share one problem.
@@ -61,10 +53,15 @@ def lower(
         epsilon: accuracy, above 0.
         kappa: seconds of one communication; None means the profile's slowest live link.
         form: "order", with constants 1, or "certified".
-        power: the exponent of 1/epsilon in the deterministic term of form "order", "12/7" or "7/4".
+        power: of 1/epsilon in the deterministic term of form "order", "12/7" or, with X =
+            min(A, sqrt(A B)), "7/4".
         smooth: "hessian" for problems with L_g and L_h, "gradient" for those with L_g alone. The latter
             has X = A and noise s A. PG methods face it; it is no bound where the Hessian is Lipschitz.
-        protocol: "rounds" or "any".
+        protocol: "rounds" for methods that communicate for each new point at which gradients are taken,
+            as all methods named here do. With "any" workers may also go on by themselves: the order form
+            is the smaller of the above and h_1 (X + s min(A, B)), one worker that never communicates.
+            Heterogeneous workers cannot: if two of them hold the odd and the even links of a chain, each
+            link needs a message, and their order form has kappa min(A, B).
         heterogeneous: whether workers have problems of their own, whose mean has these constants. None
             means yes for Malenia and no for all other methods.
 
@@ -83,8 +80,8 @@ def lower(
     References:
         Theorem G.1 of arXiv 2509.24305, reconstructed because we do not know its statement; the
         heterogeneous form is derived by analogy. Power "7/4" is a claim of arXiv 2606.05438, of which we
-        read the abstract only. Form "certified" is derived from the chains of arXiv 1912.02365 and
-        1711.00841 and the level game of Tyurin and Richtarik, 2024 (Fragile SGD).
+        read the abstract only. Form "certified" is derived, in theory/README.md, from the chains of
+        arXiv 1912.02365 and 1711.00841 and the level game of Tyurin and Richtarik, 2024 (Fragile SGD).
     """
     method = kind(name)
     for key, value, allowed in (
@@ -104,7 +101,7 @@ def lower(
 
 
 def _order(row: Order, q: Question, free: bool, apart: bool) -> Bound:
-    rule, source = (base.Malenia(), row.apart) if apart else (base.Rennala(), row.source)
+    rule, source = (base.MALENIA, row.apart) if apart else (base.RENNALA, row.source)
     at = rule.speeds(q)
     pairs = row.terms(q, at, links=apart and free)
     terms = base.products(pairs)
@@ -143,23 +140,14 @@ ORDERS = {
 """The order forms by the arguments smooth and power."""
 
 _CERTIFIED = "derived from the hard instances of arXiv 1912.02365 and 1711.00841"
-_SHARE = 1 / 10  # The part of T t(1/p) in `_certified` that passes with probability 1/2.
+_SHARE = 1 / 10  # The part of T t(1/p) in theory/README.md that passes with probability 1/2.
 
 
 def _certified(q: Question, curved: bool, free: bool, apart: bool) -> Bound:
-    """The strongest hard instance among smooth problems or, if `curved`, those with L_h too (derived).
-
-    On the chain of T coordinates a method climbs one level when one of its workers sees the next
-    coordinate. Each gradient shows it with probability p, so a level takes at least min_i h_i G_i
-    seconds with geometric G_i. Let t(s) = min_m (m + s) / sum_{i<=m} 1/h_i. In t(s) / 5 seconds workers
-    complete fewer than s / 4 gradients, so a level takes longer than t(1/p) / 5 with probability 3/4. By
-    Markov's inequality, more than half of the levels do so with probability 1/2. Until T t(1/p) / 10 the
-    gradient is therefore longer than 2 epsilon with probability 1/2, and E||grad J|| > epsilon for every
-    output. On average it takes still longer until a method finds all T coordinates.
-    """
+    """The strongest hard instance among smooth problems or, if `curved`, those with L_h too."""
     T = chain_length(q, curved)
     messages = np.zeros(()) if free else q.kappa
-    bounds = [_together(q, T, messages, curved)]
+    bounds = [smallest(_together(q, T, messages, curved), q.m, _CERTIFIED)]
     if apart:
         terms = {regime: _SHARE * product(T, x) for regime, x in _slowest_group(q).items()}
         bounds.append(smallest({**terms, base.COMMUNICATION: messages * T}, q.n, _CERTIFIED))
@@ -174,26 +162,20 @@ def _certified(q: Question, curved: bool, free: bool, apart: bool) -> Bound:
     return functools.reduce(lambda best, x: base.where(np.asarray(x.time > best.time), x, best), bounds)
 
 
-def _together(q: Question, T: Column, messages: np.ndarray, curved: bool) -> Bound:
+def _together(q: Question, T: Column, messages: np.ndarray, curved: bool) -> dict[str, np.ndarray]:
     """T kappa + (T / 10) min_m H_m (1 + 1/(p m)) seconds, where all workers climb one chain."""
-    at, by_hessian = base.Rennala().speeds(q), chain_scale(q, curved)[1]
+    at, by_hessian = base.RENNALA.speeds(q), chain_scale(q, curved)[1]
     steps = _SHARE * product(T, at.whole + at.share)
-    terms = {
+    return {
         "smoothness": np.where(by_hessian, 0.0, steps),
         "hessian": np.where(by_hessian, steps, 0.0),
         "noise": _SHARE * product(T, product(at.share, attempts(q) - 1)),
         base.COMMUNICATION: messages * T,
     }
-    return smallest(terms, at.m, _CERTIFIED)
 
 
 def _slowest_group(q: Question) -> dict[str, np.ndarray]:
-    """Seconds of a level where only the k slowest workers hold the chain, for the best k.
-
-    Their objectives are n/k times as large, so 1/p = max(1, sigma^2 / (46 epsilon n/k)^2). t(1/p) is at
-    least the smallest h of the group, and at least (1/p) / sum 1/h. The largest k^2 / sum 1/h over k is
-    at least sum h / (1 + ln n).
-    """
+    """Seconds of a level where only the k slowest workers hold the chain, for the best k."""
     slowest = q.h[..., ::-1]
     tries = attempts(q, q.n / q.m)
     with np.errstate(divide="ignore"):
@@ -207,13 +189,7 @@ def _slowest_group(q: Question) -> dict[str, np.ndarray]:
 
 
 def _changes_of_finder(q: Question, T: Column) -> Column:
-    """Seconds of communication for workers of one problem that may go on without it.
-
-    In L = ceil(2 + log2 n) levels either the finder of coordinates changes, which takes a message, or
-    one worker finds L coordinates in a row. If each takes at most y = h_1 / (2 p) seconds, the latter
-    has probability n 2^-L <= 1/4 at most. So half of the stretches of L levels take min(kappa, y)
-    seconds with probability 1/2.
-    """
+    """Seconds of communication for workers of one problem that may go on without it."""
     stretch = math.ceil(2 + math.log2(q.h.shape[-1]))
     alone = q.h[..., :1] * attempts(q) / 2
     return np.floor(T / stretch) / 2 * np.minimum(q.kappa, alone)
@@ -225,12 +201,7 @@ def _shared_links(q: Question, T: Column) -> Column:
 
 
 def chain_scale(q: Question, curved: bool) -> tuple[Column, Bool[np.ndarray, "... 1"]]:
-    """The length scale b of the zero-chain F, and whether the Hessian's constant decides it (derived).
-
-    f = 2 epsilon b F(x / b) has gradients longer than 2 epsilon until the last coordinate is found. With
-    the Lipschitz constants l_1 and l_2 of F, b is the larger of 2 epsilon l_1 / L_g and, if `curved`,
-    sqrt(2 epsilon l_2 / L_h). F is that of Carmon, Duchi, Hinder and Sidford (arXiv 1710.11606).
-    """
+    """The length scale b of the zero-chain, and whether the Hessian's constant decides it (derived)."""
     by_gradient = 2 * q.epsilon * known.CHAIN_SMOOTHNESS / q.L_g
     if not curved:
         return by_gradient, np.zeros_like(by_gradient, bool)
@@ -245,21 +216,12 @@ def chain_length(q: Question, curved: bool) -> Column:
 
 
 def attempts(q: Question, factor: np.ndarray | float = 1.0) -> Float64[np.ndarray, "... c"]:
-    """1/p = max(1, sigma^2 / (46 epsilon factor)^2), gradients until one shows a new coordinate.
-
-    The oracle is that of arXiv 1912.02365. A worker's own objective is `factor` times as large as f.
-    """
+    """1/p = max(1, sigma^2 / (46 epsilon factor)^2), where a worker's objective is factor times f."""
     return np.maximum(1, q.s / (2 * known.CHAIN_STEEPEST * factor) ** 2)
 
 
 def quadratic_length(q: Question) -> Column:
-    """The coordinates of the deterministic instance with a Lipschitz Hessian, 0 where it is not defined.
-
-    It is the second hard instance of Carmon, Duchi, Hinder and Sidford (arXiv 1711.00841) with r = 1. It
-    has 2.6e-4 delta L_g^(3/7) L_h^(2/7) epsilon^(-12/7) coordinates for small epsilon. Scaling and
-    constants are derived. That its gradient is at least mu^(3/4) / 4 until the last coordinates are
-    found is taken from there and checked only numerically.
-    """
+    """T of the deterministic instance with a Lipschitz Hessian, 0 where it is not defined (derived)."""
     scale = q.L_g / known.QUADRATIC_SMOOTHNESS
     mu = (4 * q.epsilon * q.L_h / (known.QUADRATIC_THIRD * scale**2)) ** (4 / 7)
     with np.errstate(divide="ignore", invalid="ignore"):

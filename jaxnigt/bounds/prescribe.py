@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from jaxnigt.bounds import question as base
-from jaxnigt.checks import InputError, in_range
+from jaxnigt.checks import InputError, choice, in_range
 from jaxnigt.constants import Constants, Number, Real
 
 
@@ -50,21 +50,20 @@ def prescribe(
         T      = ceil(4 delta / (alpha epsilon^2))
 
     The horizon H is the smallest whose truncation takes a quarter of epsilon (NIGT) or epsilon^2 (PG).
-    Synchronous methods need M from the caller, the number of workers that a round waits for. Synchronous
-    NIGT starts with a multiple of M gradients, m-synchronous NIGT with M. AFedPG gets the parameters of
-    NIGT with M = M_init = 1. They are certified for one worker only: no bound with constants is known
-    for stale gradients (arXiv 2404.08003 states orders).
+    Synchronous NIGT starts with a multiple of M gradients, m-synchronous NIGT with M. AFedPG gets the
+    parameters of NIGT with M = M_init = 1, which are certified for one worker only: no bound with
+    constants is known for stale gradients (arXiv 2404.08003 states orders).
 
     Args:
         name: a method, as in `jaxnigt.methods`.
         constants: of the problem.
         epsilon: the accuracy on E||grad J||, above 0; broadcasts with the constants.
-        batch: M, instead of the prescribed one.
-        init_batch: M_init, instead of the prescribed one, for NIGT methods that have one.
-        horizon: H, instead of the prescribed one, even if it is too short for epsilon.
+        batch: M. Synchronous methods need it: the number of workers that a round waits for.
+        init_batch: M_init, for NIGT methods that have one.
+        horizon: H, even if it is too short for epsilon.
 
     Returns:
-        stepsize, momentum (1 for PG), batch, init_batch, rounds and horizon (1 if nothing is truncated):
+        stepsize, momentum (1 for PG), batch, init_batch, rounds and horizon (1 if nothing is truncated),
         Python numbers if all arguments are scalar, else f64[...] that broadcast together.
 
     Raises:
@@ -81,8 +80,8 @@ def prescribe(
     found = parameters(name, constants, epsilon, batch=batch, init_batch=init_batch, horizon=horizon)
     if any(np.ndim(value) for value in found):
         return found._asdict()
-    real = ("stepsize", "momentum")
-    return {k: float(v) if k in real else int(v) for k, v in found._asdict().items()}
+    kinds = (float, float, int, int, int, int)
+    return {key: kind(x) for (key, x), kind in zip(found._asdict().items(), kinds, strict=True)}
 
 
 def certified_gradient_norm(
@@ -96,7 +95,7 @@ def certified_gradient_norm(
     rounds: ArrayLike,
     horizon: ArrayLike,
 ) -> Number:
-    """A bound on (1/T) sum_{t<T} E||grad J(theta_t)|| over the points of the T rounds.
+    """A bound on (1/T) sum_{t<T} E||grad J(theta_t)||, which is about a point drawn uniformly.
 
     NIGT, with D_g(H) and D_h(H) the truncations of `Constants`:
 
@@ -107,8 +106,7 @@ def certified_gradient_norm(
 
         sqrt(2 delta / (alpha T) + L_g alpha sigma^2 / M + D_g(H)^2)
 
-    The bound is about a point drawn uniformly from theta_0 to theta_{T-1}. It holds for any clock whose
-    times do not depend on what was sampled.
+    It holds for any clock whose times do not depend on what was sampled.
 
     Args:
         name: a method, as in `jaxnigt.methods`.
@@ -165,7 +163,7 @@ def parameters(
         if H is None:
             shape = np.broadcast_shapes(c.shape, eps.shape, np.shape(alpha), np.shape(eta))
             H = _first(lambda H: update.truncates(c, eps, alpha, eta, H), shape)
-    return Parameters(*(np.asarray(value) for value in (alpha, eta, M, M_init, T, H)))
+    return Parameters(*map(np.asarray, (alpha, eta, M, M_init, T, H)))
 
 
 def _whole(name: str, value: ArrayLike | None) -> Number | None:
@@ -189,16 +187,6 @@ def _first(short: Callable[[Number], np.ndarray], shape: tuple[int, ...]) -> Num
     return high
 
 
-def truncation(c: Constants, alpha: Real, eta: Real, H: Real) -> Real:
-    """What a horizon adds to NIGT's norm: (8/eta + 2) D_g(H) + 4 alpha D_h(H) / eta (derived)."""
-    return (8 / eta + 2) * c.truncation_gradient(H) + 4 * alpha / eta * c.truncation_hessian(H)
-
-
-def _start_rounds(c: Constants, eps: Real, eta: Real, M_init: Real) -> Real:
-    """Rounds after which the error of the first aggregate adds at most epsilon / 8 to NIGT's norm."""
-    return 16 * c.sigma / (eta * eps * np.sqrt(M_init))
-
-
 _SLACK = 1 - 1e-9  # Numbers this close are equal in exact arithmetic.
 Batch = Number | None
 
@@ -212,7 +200,7 @@ class NIGT:
     def solve(
         self, rule: base.Collection, c: Constants, eps: Number, M: Batch, M_init: Batch
     ) -> tuple[Real, ...]:
-        """Stepsize, momentum, batch, init_batch and rounds that `prescribe` returns."""
+        """Stepsize, momentum, batch, init_batch and rounds of `prescribe`."""
         noise = c.sigma**2 / eps**2
         # An L_h of this size adds nothing in order, and it keeps 1/eta rounds below the other terms.
         L_h = np.maximum(c.L_h, eps**3 / c.delta**2)
@@ -221,7 +209,7 @@ class NIGT:
         eta = np.minimum(1, M / (64 * noise))
         alpha = np.minimum(eps / (4 * c.L_g), eta * np.sqrt(eps / (32 * c.L_h)))
         first = rule.init_batch(M, np.maximum(1, np.ceil(256 * noise)), M_init)
-        T = np.maximum(8 * c.delta / (alpha * eps), _start_rounds(c, eps, eta, first))
+        T = np.maximum(8 * c.delta / (alpha * eps), self._start(c, eps, eta, first))
         return alpha, eta, M, first, np.maximum(np.ceil(T), 1)
 
     def norm(self, c: Constants, p: Parameters) -> Real:
@@ -230,23 +218,34 @@ class NIGT:
         start = 2 * c.sigma / (T * eta * np.sqrt(p.init_batch))
         noise = 2 * np.sqrt(eta) * c.sigma / np.sqrt(p.batch)
         curvature = c.L_g * alpha / 2 + 4 * c.L_h * alpha**2 / eta**2
-        return c.delta / (alpha * T) + curvature + start + noise + truncation(c, alpha, eta, p.horizon)
+        truncation = self._truncation(c, alpha, eta, p.horizon)
+        return c.delta / (alpha * T) + curvature + start + noise + truncation
 
     def truncates(self, c: Constants, eps: Number, alpha: Real, eta: Real, H: Real) -> np.ndarray:
-        """Whether the truncation of a horizon takes more than a quarter of epsilon."""
-        return np.asarray(truncation(c, alpha, eta, H) > eps / 4)
+        """Whether a horizon is too short."""
+        return np.asarray(self._truncation(c, alpha, eta, H) > eps / 4)
 
     def regime(self, c: Constants, eps: Number, p: Parameters) -> np.ndarray:
         """The name of the term that decides the number of rounds."""
         progress = 8 * c.delta / (p.stepsize * eps)
-        late = _start_rounds(c, eps, p.momentum, p.init_batch) * _SLACK > progress
+        late = self._start(c, eps, p.momentum, p.init_batch) * _SLACK > progress
         steep = p.stepsize >= _SLACK * eps / (4 * c.L_g)
         curved = np.where(p.momentum == 1, "hessian", "noise")
         return np.where(late, "start", np.where(steep, "smoothness", curved))
 
+    @staticmethod
+    def _start(c: Constants, eps: Real, eta: Real, M_init: Real) -> Real:
+        """Rounds after which the error of the first aggregate adds at most epsilon / 8."""
+        return 16 * c.sigma / (eta * eps * np.sqrt(M_init))
+
+    @staticmethod
+    def _truncation(c: Constants, alpha: Real, eta: Real, H: Real) -> Real:
+        """What a horizon adds: (8/eta + 2) D_g(H) + 4 alpha D_h(H) / eta (derived)."""
+        return (8 / eta + 2) * c.truncation_gradient(H) + 4 * alpha / eta * c.truncation_hessian(H)
+
 
 class PG:
-    """Plain steps along the aggregate."""
+    """Plain steps along the aggregate, as many gradients in the first round as in the others."""
 
     starts = False
     source = "derived from minibatch SGD and bounds on the clock"
@@ -254,25 +253,25 @@ class PG:
     def solve(
         self, rule: base.Collection, c: Constants, eps: Number, M: Batch, M_init: Batch
     ) -> tuple[Real, ...]:
-        """The same parameters. All rounds have the same batch."""
+        """As for `NIGT`."""
         noise = 4 * c.sigma**2 / eps**2
         M = np.maximum(1, np.ceil(noise)) if M is None else M
         alpha = np.minimum(1, M / noise) / c.L_g
         return alpha, np.ones(()), M, M, np.maximum(np.ceil(4 * c.delta / (alpha * eps**2)), 1)
 
     def norm(self, c: Constants, p: Parameters) -> Real:
-        """The same bound, with noise and bias under one root."""
+        """As for `NIGT`, with noise and bias under one root."""
         noise, bias = c.L_g * p.stepsize * c.sigma**2 / p.batch, c.truncation_gradient(p.horizon)
         squared = 2 * c.delta / (p.stepsize * p.rounds) + noise + bias**2
         # The product of L_g and 1 / L_g may round to more than 1.
         return np.asarray(np.where(c.L_g * p.stepsize <= 1 + 1e-12, np.sqrt(squared), np.inf))
 
     def truncates(self, c: Constants, eps: Number, alpha: Real, eta: Real, H: Real) -> np.ndarray:
-        """Whether the square of the truncation takes more than a quarter of epsilon^2."""
+        """As for `NIGT`."""
         return np.asarray(c.truncation_gradient(H) > eps / 2)
 
     def regime(self, c: Constants, eps: Number, p: Parameters) -> np.ndarray:
-        """The same name: noise decides where it shortens the steps."""
+        """As for `NIGT`; noise decides where it shortens the steps."""
         return np.where(p.stepsize < _SLACK / c.L_g, "noise", "smoothness")
 
 
@@ -284,29 +283,26 @@ class Kind(NamedTuple):
 
 
 KINDS = {
-    "synchronous_pg": Kind(base.Synchronous(), PG()),
-    "synchronous_nigt": Kind(base.Synchronous(), NIGT()),
-    "m_synchronous_nigt": Kind(base.MSynchronous(), NIGT()),
-    "rennala_pg": Kind(base.Rennala(), PG()),
-    "malenia_pg": Kind(base.Malenia(), PG()),
-    "afedpg": Kind(base.Asynchronous(), NIGT()),
-    "rennala_nigt": Kind(base.Rennala(), NIGT()),
-    "malenia_nigt": Kind(base.Malenia(), NIGT()),
+    "synchronous_pg": Kind(base.SYNCHRONOUS, PG()),
+    "synchronous_nigt": Kind(base.SYNCHRONOUS, NIGT()),
+    "m_synchronous_nigt": Kind(base.M_SYNCHRONOUS, NIGT()),
+    "rennala_pg": Kind(base.RENNALA, PG()),
+    "malenia_pg": Kind(base.MALENIA, PG()),
+    "afedpg": Kind(base.ASYNCHRONOUS, NIGT()),
+    "rennala_nigt": Kind(base.RENNALA, NIGT()),
+    "malenia_nigt": Kind(base.MALENIA, NIGT()),
 }
 """The methods that bounds are known for, by their names in `jaxnigt.methods`."""
 
 
 def kind(name: str) -> Kind:
     """Look up a method, or raise InputError for a name that no bound is known for."""
-    if name not in KINDS:
-        raise InputError(f"name: got {name!r}, allowed are {', '.join(KINDS)}.")
+    choice("name", name, KINDS)
     return KINDS[name]
 
 
 def supports_allreduce(name: str) -> bool:
-    """Whether one sum over all workers makes a method's aggregate.
-
-    AFedPG is the exception, because its server takes one gradient at a time.
+    """Whether one sum over all workers makes a method's aggregate, as it does for all but AFedPG.
 
     Raises:
         InputError: a name that no bound is known for.
@@ -318,4 +314,4 @@ def supports_allreduce(name: str) -> bool:
     References:
         Table 1 of arXiv 2509.24305.
     """
-    return kind(name).collection.allreduce
+    return not kind(name).collection.stale

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import abc
 import dataclasses
 import functools
 from collections.abc import Callable, Mapping
 from types import SimpleNamespace
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float64, Int64
@@ -54,10 +53,9 @@ SHORT: dict[str, Callable[[Any], Value]] = {
 }
 """The quantities that order forms are written in.
 
-A and B are the rounds that a smooth problem and one with a Lipschitz Hessian need without noise, in
-order. s is the number of gradients whose mean has a standard deviation of epsilon. D is the rounds of
-AFedPG. X is the rounds of the deterministic hard instance, and Y is what arXiv 2606.05438 claims in its
-place.
+A and B are the rounds of a smooth problem and of one with a Lipschitz Hessian, D those of AFedPG, X
+those of the deterministic hard instance, and Y what arXiv 2606.05438 claims in the place of X. The mean
+of s gradients has a standard deviation of epsilon.
 """
 
 
@@ -130,115 +128,72 @@ class Speeds(NamedTuple):
     m: Value
 
 
-class Collection(abc.ABC):
-    """A rule by which methods collect the gradients of one update. Each subclass is one rule.
+@dataclasses.dataclass(frozen=True)
+class Collection:
+    """A rule by which methods collect the gradients of one update.
 
     Attributes:
-        allreduce: whether one sum over all workers makes the aggregate.
+        speeds: the speeds of the rule, of numbers or of symbols.
+        slack: a round of a batch is certainly collected after (whole + share batch) seconds times this;
+            None means after share batch seconds, because rounds have no more gradients than needed.
         heterogeneous: whether aggregates stay unbiased when workers have problems of their own.
         apart: whether the rule is made for workers with problems of their own.
-        stale: whether gradients may be stale; then no bound with constants is known.
+        stale: whether each gradient is applied alone and may be stale. Then no sum over all workers
+            makes the aggregate, and no bound with constants is known.
         fixed: whether every round takes m gradients; then no batch can be prescribed.
         free_start: whether the first round may have a batch of its own.
     """
 
-    allreduce: ClassVar[bool] = True
-    heterogeneous: ClassVar[bool] = False
-    apart: ClassVar[bool] = False
-    stale: ClassVar[bool] = False
-    fixed: ClassVar[bool] = False
-    free_start: ClassVar[bool] = True
-
-    @abc.abstractmethod
-    def speeds(self, q: Question) -> Speeds:
-        """The speeds of the rule."""
+    speeds: Callable[[Question], Speeds]
+    slack: float | None = None
+    heterogeneous: bool = False
+    apart: bool = False
+    stale: bool = False
+    fixed: bool = False
+    free_start: bool = True
 
     def round_seconds(self, at: Speeds, batch: np.ndarray) -> np.ndarray:
         """f64[..., c], seconds after which a round of a batch is certainly collected, for each m."""
-        return product(at.share, batch)
+        needed = product(at.share, batch)
+        return needed if self.slack is None else self.slack * (at.whole + needed)
 
     def batch(self, name: str, given: np.ndarray | None) -> np.ndarray | None:
         """The batch M of the method `name`; None leaves it to be prescribed."""
         if given is None and self.fixed:
             raise InputError(f"batch: {name} needs to be given how many workers a round waits for.")
-        return given
-
-    def init_batch(self, batch: Value, needed: Value, given: np.ndarray | None) -> Value:
-        """The first batch M_init where at least `needed` gradients are required."""
-        return batch if not self.free_start else needed if given is None else given
-
-
-class MSynchronous(Collection):
-    """The first gradient of each of the m fastest workers."""
-
-    fixed = True
-    free_start = False
-
-    def speeds(self, q: Question) -> Speeds:
-        """A round waits for the m-th worker."""
-        return Speeds(q.h, q.h / q.m, q.m)
-
-
-class Synchronous(Collection):
-    """The same number of gradients from every worker, one in all rounds but the first."""
-
-    heterogeneous = True
-    fixed = True
-
-    def speeds(self, q: Question) -> Speeds:
-        """A round waits for the slowest worker."""
-        return Speeds(q.h_n, q.h_n / q.n, q.n)
-
-    def init_batch(self, batch: Value, needed: Value, given: np.ndarray | None) -> Value:
-        """The first batch is a multiple of the number of workers."""
-        if given is not None and (given % batch != 0).any():
-            raise InputError("init_batch: multiples of batch, the number of workers, are allowed.")
-        return batch * np.ceil(needed / batch) if given is None else given
-
-
-class Rennala(Collection):
-    """The first M gradients, whoever computes them."""
-
-    def speeds(self, q: Question) -> Speeds:
-        """The m fastest workers share the batch, for the best m."""
-        return Speeds(q.m * q.pooled, q.pooled, q.m)
-
-    def round_seconds(self, at: Speeds, batch: np.ndarray) -> np.ndarray:
-        """The formula of `rennala_round` for each m."""
-        return at.whole + product(at.share, batch)
-
-
-class Malenia(Collection):
-    """Gradients until the harmonic mean of the workers' counts is M / n."""
-
-    heterogeneous = True
-    apart = True
-
-    def speeds(self, q: Question) -> Speeds:
-        """A round waits for the slowest worker, and the mean of h decides what a larger batch costs."""
-        return Speeds(q.h_n, q.mean / q.n, q.n)
-
-    def round_seconds(self, at: Speeds, batch: np.ndarray) -> np.ndarray:
-        """The formula of `malenia_round`."""
-        return 2 * (at.whole + product(at.share, batch))
-
-
-class Asynchronous(Collection):
-    """Every gradient on its own, as soon as it arrives."""
-
-    allreduce = False
-    stale = True
-    free_start = False
-
-    def speeds(self, q: Question) -> Speeds:
-        """All workers share the work, each at its own speed."""
-        return Speeds(q.n * q.pooled_n, q.pooled_n, q.n)
-
-    def batch(self, name: str, given: np.ndarray | None) -> np.ndarray:
-        """Every update has one gradient."""
+        if not self.stale:
+            return given
         if given is not None and (given != 1).any():
             raise InputError(f"batch: {name} applies gradients one by one, 1 is allowed.")
         return np.ones(())
+
+    def init_batch(self, batch: Value, needed: Value, given: np.ndarray | None) -> Value:
+        """The first batch M_init where at least `needed` gradients are required."""
+        if not self.free_start:
+            return batch
+        if self.fixed and given is not None and (given % batch != 0).any():
+            raise InputError("init_batch: multiples of batch, the number of workers, are allowed.")
+        if given is not None:
+            return given
+        return batch * np.ceil(needed / batch) if self.fixed else needed
+
+
+M_SYNCHRONOUS = Collection(lambda q: Speeds(q.h, q.h / q.m, q.m), fixed=True, free_start=False)
+"""The first gradient of each of the m fastest workers."""
+
+SYNCHRONOUS = Collection(lambda q: Speeds(q.h_n, q.h_n / q.n, q.n), heterogeneous=True, fixed=True)
+"""The same number of gradients from every worker, one in all rounds but the first."""
+
+RENNALA = Collection(lambda q: Speeds(q.m * q.pooled, q.pooled, q.m), slack=1)
+"""The first M gradients, whoever computes them: the m fastest workers share them, for the best m."""
+
+MALENIA = Collection(lambda q: Speeds(q.h_n, q.mean / q.n, q.n), slack=2, heterogeneous=True, apart=True)
+"""Gradients until the harmonic mean of the workers' counts is M / n."""
+
+ASYNCHRONOUS = Collection(
+    lambda q: Speeds(q.n * q.pooled_n, q.pooled_n, q.n), stale=True, free_start=False
+)
+"""Every gradient on its own, as soon as it arrives."""
 
 
 Pairs = dict[str, tuple[Value, Value]]
@@ -294,7 +249,7 @@ class Bound:
             for name in ("time", "computation", "communication"):
                 lines.append(f"  {name:<14} {_range(getattr(self, name))} s")
             names, counts = np.unique(self.regime, return_counts=True)
-            each = [f"{name} ({count})" for name, count in zip(names, counts, strict=True)]
+            each = (f"{name} ({count})" for name, count in zip(names, counts, strict=True))
             words = names[0] if len(names) == 1 else ", ".join(each)
             lines.append(f"  dominated by   {words}, m = {_range(self.m)}")
         return "\n".join(lines)
@@ -321,13 +276,12 @@ def smallest(terms: Mapping[str, np.ndarray], m: np.ndarray, source: str) -> Bou
     each = np.broadcast_arrays(*terms.values())
     best = functools.reduce(np.add, each).argmin(axis=-1)
     parts = np.stack([np.take_along_axis(x, best[..., None], axis=-1)[..., 0] for x in each])
-    names = [*terms, "none"]
-    communication = parts[names.index(COMMUNICATION)]
-    computation = parts[[name != COMMUNICATION for name in terms]].sum(axis=0)
+    talks = np.array([name == COMMUNICATION for name in terms])
+    computation, communication = parts[~talks].sum(axis=0), parts[talks].sum(axis=0)
     time = computation + communication
     largest = np.where(time == 0, len(terms), parts.argmax(axis=0))
-    arrays = (np.asarray(x) for x in (time, computation, communication, m[best]))
-    return Bound(*arrays, regime=np.asarray(np.array(names)[largest]), source=source)
+    arrays = (time, computation, communication, m[best], np.array([*terms, "none"])[largest])
+    return Bound(*map(np.asarray, arrays), source=source)
 
 
 def where(condition: np.ndarray, yes: Bound, no: Bound) -> Bound:

@@ -96,7 +96,7 @@ class Row(NamedTuple):
     @property
     def allreduce(self) -> str:
         """Whether one sum over all workers makes the aggregate: "yes", "no", or "-" if it has none."""
-        return "-" if self.label in LOWER else "yes" if self.collection.allreduce else "no"
+        return "-" if self.label in LOWER else "no" if self.collection.stale else "yes"
 
     def expressions(self) -> tuple[Any, Any]:
         """The order form of computation and of communication as expressions of `symbols`."""
@@ -156,21 +156,21 @@ def settings(
     options["kappa"] = None if kappa is None else np.broadcast_to(kappa, each.shape[:1])[:, None]
 
     def setting(title: str, apart: bool) -> Setting:
-        rows: list[Row] = []
-
-        def add(label: str, rule: Collection, order: Order, bound: Bound) -> None:
-            rows.append(Row(label, rule, order, (apart and order.apart) or order.source, bound))
-
+        found: list[tuple[str, Collection, Order, Bound]] = []
         for name, (rule, _) in KINDS.items():
             # Table 2 has the rules that stay unbiased, Table 1 those that are not made for Table 2.
             if (rule.heterogeneous if apart else not rule.apart) and not (certified and rule.stale):
-                add(name, rule, UPPER_ORDERS[name], upper(name, *question, **options))
-        rule = base.Malenia() if apart else base.Rennala()
+                found.append((name, rule, UPPER_ORDERS[name], upper(name, *question, **options)))
+        rule = base.MALENIA if apart else base.RENNALA
         for label, (smooth, power) in LOWER.items():
             if not (certified and power == "7/4"):
                 words = {"smooth": smooth, "power": power, "heterogeneous": apart}
                 bound = lower("rennala_nigt", *question, **options, **words)
-                add(label, rule, LOWER_ORDERS[smooth, power], bound)
+                found.append((label, rule, LOWER_ORDERS[smooth, power], bound))
+        rows = (
+            Row(label, rule, order, (apart and order.apart) or order.source, bound)
+            for label, rule, order, bound in found
+        )
         return Setting(title, tuple(rows))
 
     alike = setting("Homogeneous workers, Table 1", apart=False)

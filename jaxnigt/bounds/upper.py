@@ -1,8 +1,9 @@
-"""Upper bounds: how much time each method needs at most."""
+"""Upper bounds: how much time each method, and each round of a rule, takes at most."""
 
 from __future__ import annotations
 
 import numpy as np
+from jaxtyping import Float64
 from numpy.typing import ArrayLike
 
 from jaxnigt.bounds import question as base
@@ -40,13 +41,12 @@ def upper(
 
     with D = n^(4/3) L_g delta sigma^(1/3) / epsilon^(7/3). The minimum over m is that of the sum of both
     columns. Leading constants are 1 and logarithms are left out: the form compares methods and names
-    regimes, but it does not hold as a bound. In AFedPG's row each gradient is a message, while Table 1
-    says that its communication is at least kappa epsilon^-3.
+    regimes, but it does not hold as a bound. AFedPG's row counts each gradient as a message, while
+    Table 1 says that its communication is at least kappa epsilon^-3.
 
-    Form "certified" does hold. It is the rounds of `prescribe` times the longest time that the clock can
-    take for each, the first with M_init gradients, plus kappa per round. It is about `allreduce`
-    communication with kappa the largest kappa_i, and about a point drawn uniformly from the trajectory.
-    It relies on Lemmas D.1 and D.2.
+    Form "certified" does hold: the rounds of `prescribe` times the longest that the clock can take for
+    each, plus kappa per round. It is about `allreduce` communication with kappa the largest kappa_i, and
+    about a point drawn uniformly from the trajectory, by Lemmas D.1 and D.2.
 
     Args:
         name: a method, as in `jaxnigt.methods`. Synchronous methods wait for all n workers.
@@ -54,15 +54,14 @@ def upper(
         constants: of the problem.
         epsilon: accuracy, above 0.
         kappa: seconds of one communication; None means the profile's slowest live link.
-        form: "order" or "certified".
+        form: "order" or "certified"; the latter has no constants for AFedPG.
 
     Returns:
-        A Bound. Its shape is that of profiles, constants, epsilon and kappa broadcast together: reshape
+        A Bound of the shape of profiles, constants, epsilon and kappa broadcast together: reshape
         profiles to [P, 1] for epsilon of [E]. It is inf where a dead worker is waited for.
 
     Raises:
-        InputError: an unknown name or form, a number out of range, a profile of random or varying
-            times, or AFedPG with form "certified", for which no constants are known.
+        InputError: an unknown name or form, a number out of range, or times that are not fixed.
 
     Example:
         >>> from jaxnigt.profiles import equal
@@ -74,9 +73,9 @@ def upper(
           dominated by   noise, m = 4
 
     References:
-        Theorems 4.4 and 5.1 and Tables 1 and 2 of arXiv 2509.24305; each row of `ORDERS` names its
-        source. Derived are the communication of synchronous methods, m-synchronous NIGT, which starts
-        with m gradients, all of D but n and epsilon, and form "certified".
+        Theorems 4.4 and 5.1 and Tables 1 and 2 of arXiv 2509.24305; `ORDERS` names the source of each
+        row. Derived are the communication of synchronous methods, m-synchronous NIGT, which starts with
+        m gradients, all of D but n and epsilon, and form "certified".
     """
     method = kind(name)
     choice("form", form, base.FORMS)
@@ -152,3 +151,57 @@ ORDERS = {
     "malenia_nigt": Order(_nigt, f"Theorem 5.1 of {_PAPER}"),
 }
 """The rows of Tables 1 and 2 by the names of methods."""
+
+
+def rennala_round(profile: Profile, batch: ArrayLike) -> Float64[np.ndarray, "*profiles"]:
+    """Seconds after which a Rennala round of M gradients is certainly collected (derived).
+
+    min_m (sum_{i<=m} 1/h_i)^-1 (M + m), because each of the m fastest workers has lost at most one
+    unfinished gradient.
+
+    Example:
+        >>> rennala_round(Profile([1.0, 2.0, float("inf")]), 4)
+        array(4.)
+    """
+    m = np.arange(1, profile.n + 1)
+    # A dead worker adds no speed, so the minimum never counts on one.
+    speed = np.cumsum(1 / np.sort(profile.compute, axis=-1), axis=-1)
+    return np.asarray(((np.asarray(batch, np.float64)[..., None] + m) / speed).min(axis=-1))
+
+
+def rennala_round_literature(profile: Profile, batch: ArrayLike) -> Float64[np.ndarray, "*profiles"]:
+    """Twice `rennala_round` in seconds, the form in the proofs of Tyurin's papers on Rennala SGD.
+
+    Example:
+        >>> rennala_round_literature(Profile([1.0, 2.0]), 4)
+        array(8.)
+    """
+    return np.asarray(2 * rennala_round(profile, batch))
+
+
+def malenia_round(profile: Profile, batch: ArrayLike) -> Float64[np.ndarray, "*profiles"]:
+    """Seconds after which a Malenia round is certainly collected: 2 (h_n + mean(h) M / n).
+
+    It is inf with a dead worker. Source: the proof of Theorem 9 of Tyurin and Richtarik, 2024 (Amelie
+    SGD).
+
+    Example:
+        >>> malenia_round(Profile([1.0, 2.0]), 4)
+        array(10.)
+    """
+    slowest, mean = profile.compute.max(axis=-1), profile.compute.mean(axis=-1)
+    return np.asarray(2 * (slowest + mean * np.asarray(batch, np.float64) / profile.n))
+
+
+def m_synchronous_total(profile: Profile, gradients: ArrayLike) -> Float64[np.ndarray, "*profiles"]:
+    """min_m h_m (1 + s / m) seconds for s gradients after the first round of m-synchronous SGD.
+
+    It is at most 1 + ln n times `rennala_round` with M = s. Source: m-Synchronous SGD, arXiv 2602.03802;
+    the factor is derived from sum_{i<=m} 1/h_i <= (1 + ln m) max_{j<=m} j/h_j.
+
+    Example:
+        >>> m_synchronous_total(Profile([1.0, 2.0]), 4)
+        array(5.)
+    """
+    rounds = 1 + np.asarray(gradients, np.float64)[..., None] / np.arange(1, profile.n + 1)
+    return np.asarray((np.sort(profile.compute, axis=-1) * rounds).min(axis=-1))

@@ -23,10 +23,7 @@ Weights = Callable[[Int[np.ndarray, "*rounds n"]], Float[np.ndarray, "*rounds n"
 
 
 def mean(counts: Int[np.ndarray, "*rounds n"]) -> Float[np.ndarray, "*rounds n"]:
-    """The same weight for every gradient of a round, 1 / sum_i M_i.
-
-    Args:
-        counts: gradients M_i of each worker.
+    """The same weight 1 / sum_i M_i for every gradient of a round with M_i gradients of worker i.
 
     Example:
         >>> mean(np.array([3, 1]))
@@ -38,9 +35,6 @@ def mean(counts: Int[np.ndarray, "*rounds n"]) -> Float[np.ndarray, "*rounds n"]
 
 def worker_mean(counts: Int[np.ndarray, "*rounds n"]) -> Float[np.ndarray, "*rounds n"]:
     """The same weight for every worker's mean, 1 / (n M_i). Source: Algorithm 3 of arXiv 2509.24305.
-
-    Args:
-        counts: gradients M_i of each worker.
 
     Example:
         >>> worker_mean(np.array([2, 1]))
@@ -81,20 +75,12 @@ class Collection:
         return self.rule.batch
 
     def replayable(self, heterogeneous: bool) -> bool:
-        """Whether slots do not depend on the clock, so that one training serves every profile.
-
-        Args:
-            heterogeneous: whether it matters whose gradients they are.
-        """
+        """Whether one training serves every profile, where it matters or not whose gradients they are."""
         size = self.batch or 0
         return self.weights is mean and self.rule.hint_slots(size, heterogeneous) is not None
 
     def slots(self, size: int, heterogeneous: bool = False) -> Slots:
-        """Worker and weight of each of the slots of a round, for collections that can be replayed.
-
-        Args:
-            size: gradients of the round.
-            heterogeneous: whether it matters whose gradients they are.
+        """Worker and weight of each of the `size` slots of a round, for collections that can be replayed.
 
         Raises:
             InputError: slots that depend on the clock, or a size that the rule cannot have.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -122,22 +123,13 @@ class Method:
 declare("method", Method)
 
 
-def check_stepsize(stepsize: ArrayLike) -> ArrayLike:
-    """Raise InputError unless every stepsize is a finite number above 0."""
-    values = np.asarray(stepsize)
-    if values.dtype.kind not in "fiu" or not ((values > 0) & np.isfinite(values)).all():
-        raise InputError(f"stepsize: got {_shown(stepsize)}, finite numbers above 0 are allowed.")
-    return stepsize
-
-
-def check_momentum(momentum: ArrayLike) -> ArrayLike:
-    """Raise InputError unless every momentum is in (0, 1]."""
-    values = np.asarray(momentum)
-    if values.dtype.kind not in "fiu" or not ((values > 0) & (values <= 1)).all():
-        raise InputError(f"momentum: got {_shown(momentum)}, numbers in (0, 1] are allowed.")
-    return momentum
-
-
-def _shown(value: ArrayLike) -> str:
-    values = np.ravel(value).tolist()
-    return repr(values[0] if len(values) == 1 else values)
+def above_zero(name: str, value: ArrayLike, most: float = math.inf) -> ArrayLike:
+    """Raise InputError unless every value is a finite number above 0 and of at most `most`."""
+    values = np.asarray(value)
+    numbers = values.dtype.kind in "fiu"
+    if not numbers or not ((values > 0) & (values <= most) & np.isfinite(values)).all():
+        given = np.ravel(value).tolist()
+        shown = given[0] if len(given) == 1 else given
+        allowed = "finite numbers above 0" if most == math.inf else f"numbers in (0, {most:g}]"
+        raise InputError(f"{name}: got {shown!r}, {allowed} are allowed.")
+    return value

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from jaxnigt.checks import InputError, choice
 from jaxnigt.clock import ArrivalRule, Malenia, MSynchronous, Rennala, Rule, Synchronous
 from jaxnigt.methods.collection import Asynchronous, Collection, Weights, mean, worker_mean
-from jaxnigt.methods.method import Method, at_params, check_momentum, check_stepsize
+from jaxnigt.methods.method import Method, above_zero, at_params
 from jaxnigt.methods.nigt import afedpg_decreasing_update, n_pg_igt_update, nigt, nigt_eval_params, pg
 from jaxnigt.registry import entries, make, register
 
@@ -21,20 +21,25 @@ _AFEDPG, _N_PG_IGT = "lan2025asynchronous", "fatkhullin2023stochastic"
 
 _WEIGHTS = {"mean": mean, "worker_mean": worker_mean}
 _SCHEDULES = {"constant": nigt, "decreasing": afedpg_decreasing_update}
+Restart = Literal["cancel", "finish"]
 
 
 def _leaves(stepsize: ArrayLike, momentum: ArrayLike) -> dict[str, ArrayLike]:
-    return {"stepsize": check_stepsize(stepsize), "momentum": check_momentum(momentum)}
+    return {
+        "stepsize": above_zero("stepsize", stepsize),
+        "momentum": above_zero("momentum", momentum, most=1.0),
+    }
 
 
 def _nigt_method(
-    name: str, collection: Collection, init_batch: int | None, momentum: ArrayLike, stepsize: ArrayLike
+    name: str, collection: Collection, init_batch: int | None, stepsize: ArrayLike, momentum: ArrayLike
 ) -> Method:
     return Method(name, collection, nigt, init_batch, nigt_eval_params, _leaves(stepsize, momentum))
 
 
 def _pg_method(name: str, collection: Collection, stepsize: ArrayLike) -> Method:
-    return Method(name, collection, pg, hyperparameters={"stepsize": check_stepsize(stepsize)})
+    leaves = {"stepsize": above_zero("stepsize", stepsize)}
+    return Method(name, collection, pg, hyperparameters=leaves)
 
 
 @register(
@@ -51,7 +56,7 @@ def rennala_nigt(
     init_batch: int | None = None,
     stepsize: ArrayLike = 2**-5,
     momentum: ArrayLike = 0.1,
-    restart: Literal["cancel", "finish"] = "cancel",
+    restart: Restart = "cancel",
 ) -> Method:
     """Rennala NIGT: the first M gradients of a round, one aggregation, one NIGT step.
 
@@ -72,9 +77,8 @@ def rennala_nigt(
     References:
         Algorithms 1 and 2 of arXiv 2509.24305.
     """
-    return _nigt_method(
-        "rennala_nigt", Collection(Rennala(batch), restart=restart), init_batch, momentum, stepsize
-    )
+    collection = Collection(Rennala(batch), restart=restart)
+    return _nigt_method("rennala_nigt", collection, init_batch, stepsize, momentum)
 
 
 @register("malenia_nigt", title="Malenia NIGT", colour="#000000", line="-", works=(_PAPER, _NIGT))
@@ -87,16 +91,8 @@ def malenia_nigt(
 ) -> Method:
     """Malenia NIGT: per-worker means until their harmonic stopping rule holds, one NIGT step.
 
-    For workers whose problems differ: the aggregate is unbiased for the mean of their gradients.
-
-    Args:
-        batch: M of the rule ((1/n) sum_i 1/M_i)^-1 >= M/n.
-        init_batch: M_init, likewise in the first round; `batch` by default.
-        stepsize: alpha > 0; an array trains all its values at once.
-        momentum: eta in (0, 1]; likewise.
-
-    Raises:
-        InputError: an argument out of range.
+    For workers whose problems differ: the aggregate is unbiased for the mean of their gradients. `batch`
+    is M of the rule ((1/n) sum_i 1/M_i)^-1 >= M/n, and the rest is as for `rennala_nigt`.
 
     Example:
         >>> malenia_nigt(batch=8).collection.rule
@@ -105,9 +101,8 @@ def malenia_nigt(
     References:
         Algorithms 1 and 3 of arXiv 2509.24305.
     """
-    return _nigt_method(
-        "malenia_nigt", Collection(Malenia(batch), worker_mean), init_batch, momentum, stepsize
-    )
+    collection = Collection(Malenia(batch), worker_mean)
+    return _nigt_method("malenia_nigt", collection, init_batch, stepsize, momentum)
 
 
 @register(
@@ -127,14 +122,7 @@ def synchronous_nigt(
 ) -> Method:
     """Synchronized NIGT: one gradient from each of n workers, one aggregation, one NIGT step.
 
-    Args:
-        batch: n, the number of workers and so of gradients of a round.
-        init_batch: M_init, gradients of the first round, a multiple of n; n by default.
-        stepsize: alpha > 0; an array trains all its values at once.
-        momentum: eta in (0, 1]; likewise.
-
-    Raises:
-        InputError: an argument out of range.
+    `batch` is n, `init_batch` a multiple of it, and the rest is as for `rennala_nigt`.
 
     Example:
         >>> synchronous_nigt(batch=4).sizes(3)
@@ -143,9 +131,8 @@ def synchronous_nigt(
     References:
         Algorithm 1 of arXiv 2509.24305 with synchronous aggregation.
     """
-    return _nigt_method(
-        "synchronous_nigt", Collection(Synchronous(batch)), init_batch, momentum, stepsize
-    )
+    collection = Collection(Synchronous(batch))
+    return _nigt_method("synchronous_nigt", collection, init_batch, stepsize, momentum)
 
 
 @register(
@@ -160,13 +147,7 @@ def m_synchronous_nigt(
 ) -> Method:
     """m-synchronous NIGT: one gradient from each of the m first workers, one NIGT step.
 
-    Args:
-        batch: m, workers that a round waits for.
-        stepsize: alpha > 0; an array trains all its values at once.
-        momentum: eta in (0, 1]; likewise.
-
-    Raises:
-        InputError: an argument out of range.
+    `batch` is m, and the rest is as for `rennala_nigt`.
 
     Example:
         >>> m_synchronous_nigt(batch=2).sizes(2)
@@ -175,7 +156,8 @@ def m_synchronous_nigt(
     References:
         Algorithm 1 of arXiv 2509.24305 with the collection of arXiv 2602.03802.
     """
-    return _nigt_method("m_synchronous_nigt", Collection(MSynchronous(batch)), None, momentum, stepsize)
+    collection = Collection(MSynchronous(batch))
+    return _nigt_method("m_synchronous_nigt", collection, None, stepsize, momentum)
 
 
 @register(
@@ -186,18 +168,11 @@ def m_synchronous_nigt(
     works=(_OPTIMAL, _PAPER),
     clock=("restart",),
 )
-def rennala_pg(
-    batch: int = 20, *, stepsize: ArrayLike = 2**-5, restart: Literal["cancel", "finish"] = "cancel"
-) -> Method:
-    """Rennala PG: the first M gradients of a round and a plain gradient step.
+def rennala_pg(batch: int = 20, *, stepsize: ArrayLike = 2**-5, restart: Restart = "cancel") -> Method:
+    """Rennala PG: the collection of `rennala_nigt` and a plain gradient step.
 
-    Args:
-        batch: M, gradients of a round.
-        stepsize: factor of the gradient; an array trains all its values at once.
-        restart: "cancel" or "finish", what happens to unfinished work; only the clock feels it.
-
-    Raises:
-        InputError: an argument out of range.
+    Its step is `stepsize` times the gradient; the other arguments, and the errors, are those of
+    `rennala_nigt`.
 
     Example:
         >>> rennala_pg(batch=8)
@@ -211,14 +186,7 @@ def rennala_pg(
 
 @register("malenia_pg", title="Malenia PG", colour="#7F7F7F", line="-", works=(_OPTIMAL, _PAPER))
 def malenia_pg(batch: int = 20, *, stepsize: ArrayLike = 2**-5) -> Method:
-    """Malenia PG: the collection of `malenia_nigt` and a plain gradient step.
-
-    Args:
-        batch: M of the stopping rule.
-        stepsize: factor of the gradient; an array trains all its values at once.
-
-    Raises:
-        InputError: an argument out of range.
+    """Malenia PG: the collection of `malenia_nigt` and the step of `rennala_pg`.
 
     Example:
         >>> malenia_pg().collection.replayable(heterogeneous=False)
@@ -239,14 +207,7 @@ def malenia_pg(batch: int = 20, *, stepsize: ArrayLike = 2**-5) -> Method:
     workers="batch",
 )
 def synchronous_pg(batch: int = 10, *, stepsize: ArrayLike = 2**-5) -> Method:
-    """Synchronous vanilla PG: one gradient from each of n workers and a plain gradient step.
-
-    Args:
-        batch: n, the number of workers.
-        stepsize: factor of the gradient; an array trains all its values at once.
-
-    Raises:
-        InputError: an argument out of range.
+    """Synchronous vanilla PG: the collection of `synchronous_nigt` and the step of `rennala_pg`.
 
     Example:
         >>> synchronous_pg(batch=4).collection.replayable(heterogeneous=True)
@@ -260,14 +221,8 @@ def n_pg_igt(*, stepsize: ArrayLike = 0.1, momentum: ArrayLike = 1.0) -> Method:
     """N-PG-IGT: one worker, one gradient a step, with decreasing momentum and stepsize.
 
     Momentum is momentum * (2/(t+2))^(4/5) and the stepsize stepsize * 2/(t+2) at update t; the point
-    of a gradient is extrapolated with the momentum that it is applied with.
-
-    Args:
-        stepsize: gamma_0 > 0; an array trains all its values at once.
-        momentum: eta_0 in (0, 1]; likewise.
-
-    Raises:
-        InputError: an argument out of range.
+    of a gradient is extrapolated with the momentum that it is applied with. Arguments may be arrays, as
+    for `rennala_nigt`.
 
     Example:
         >>> n_pg_igt().sizes(2)
@@ -305,12 +260,12 @@ def afedpg(
     second-order error of exactly that weight.
 
     Args:
-        stepsize: length of a step; an array trains all its values at once.
-        momentum: eta in (0, 1]; likewise.
+        stepsize: as for `rennala_nigt`.
+        momentum: likewise.
         lookahead: False samples at theta_v itself.
         schedule: "constant", or "decreasing" by (2/(v+2))^(4/7) and (2/(k+2))^(5/7).
         rule: which gradients are accepted, an `ArrivalRule` or its registered name; None accepts all.
-        lanes: gradients that training computes together at most; by default as many as pay.
+        lanes: as for `Asynchronous`.
 
     Raises:
         InputError: an argument out of range.
@@ -341,7 +296,7 @@ def collect_nigt(
     *,
     weights: Weights | Literal["mean", "worker_mean"] = "mean",
     init_batch: int | None = None,
-    restart: Literal["cancel", "finish"] = "cancel",
+    restart: Restart = "cancel",
     stepsize: ArrayLike = 2**-5,
     momentum: ArrayLike = 0.1,
 ) -> Method:
@@ -350,10 +305,10 @@ def collect_nigt(
     Args:
         rule: says when a round is over, or the registered name of such a rule.
         weights: of the gradients, "mean", "worker_mean" or a function of the counts.
-        init_batch: M_init, gradients of the first round, for rules that have a batch.
-        restart: "cancel" or "finish", what happens to unfinished work.
-        stepsize: alpha > 0; an array trains all its values at once.
-        momentum: eta in (0, 1]; likewise.
+        init_batch: as for `rennala_nigt`, like the rest, for rules that have a batch.
+        restart: likewise.
+        stepsize: likewise.
+        momentum: likewise.
 
     Raises:
         InputError: an argument out of range, or an unknown name.
@@ -369,7 +324,7 @@ def collect_nigt(
         choice("weights", weights, _WEIGHTS)
         weights = _WEIGHTS[weights]
     collection = Collection(make("rule", rule), weights, restart)
-    return _nigt_method("collect_nigt", collection, init_batch, momentum, stepsize)
+    return _nigt_method("collect_nigt", collection, init_batch, stepsize, momentum)
 
 
 def citation(method: str | Method) -> str:

@@ -141,24 +141,17 @@ def decay(value: float | Float[Array, ""], power: float) -> optax.Schedule:
 def n_pg_igt_update(
     stepsize: float | Float[Array, ""], momentum: float | Float[Array, ""]
 ) -> optax.GradientTransformation:
-    """NIGT with momentum ~ (t + 2)^(-4/5) and stepsize ~ 1 / (t + 2).
-
-    References:
-        Fatkhullin, Barakat, Kireeva, He, arXiv 2302.01734; both decay as in the authors' code.
-    """
+    """NIGT with momentum ~ (t + 2)^(-4/5) and stepsize ~ 1 / (t + 2), as in arXiv 2302.01734."""
     return nigt(decay(stepsize, 1.0), decay(momentum, 4 / 5))
 
 
 def afedpg_decreasing_update(
     stepsize: float | Float[Array, ""], momentum: float | Float[Array, ""]
 ) -> optax.GradientTransformation:
-    """NIGT with momentum ~ (v + 2)^(-4/7) and stepsize ~ (k + 2)^(-5/7).
+    """NIGT with momentum ~ (v + 2)^(-4/7) and stepsize ~ (k + 2)^(-5/7), as in arXiv 2404.08003.
 
     A gradient is computed at version v, and update k applies it. The exponents are those of the rate
     K^(-2/7) to a stationary point.
-
-    References:
-        Lan, Han, Hashemi, Aggarwal, Brinton, arXiv 2404.08003.
     """
     return nigt(decay(stepsize, 5 / 7), decay(momentum, 4 / 7))
 
