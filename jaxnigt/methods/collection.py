@@ -75,12 +75,12 @@ class Collection:
         return self.rule.batch
 
     def replayable(self, heterogeneous: bool) -> bool:
-        """Whether one training serves every profile, where it matters or not whose gradients they are."""
+        """Whether one training serves every profile, if it matters whose gradients they are or not."""
         size = self.batch or 0
         return self.weights is mean and self.rule.hint_slots(size, heterogeneous) is not None
 
     def slots(self, size: int, heterogeneous: bool = False) -> Slots:
-        """Worker and weight of each of the `size` slots of a round, for collections that can be replayed.
+        """Worker and weight of each of the `size` slots of a round, where they do not need the clock.
 
         Raises:
             InputError: slots that depend on the clock, or a size that the rule cannot have.

@@ -1,6 +1,6 @@
 """Families of profiles, profiles from files, and profiles in a word of the command line.
 
-An argument may be an array. Its axes then lead those of the result.
+Numbers that are no counts may be arrays. Their axes then lead those of the profile.
 """
 
 from __future__ import annotations
@@ -38,8 +38,7 @@ def equal(n: int, compute: ArrayLike = 1.0, comm: ArrayLike = 0.0) -> Profile:
         >>> equal(2, compute=3.0).compute
         array([3., 3.])
     """
-    ones = np.ones_like(_worker(n))
-    return Profile(_column("compute", compute) * ones, _column("comm", comm) * ones)
+    return Profile(_column("compute", compute) * np.ones_like(_worker(n)), _column("comm", comm))
 
 
 @register("power_law")
@@ -64,9 +63,7 @@ def power_law(
 def stragglers(
     n: int, count: int = 1, slowdown: ArrayLike = 10.0, compute: ArrayLike = 1.0, comm: ArrayLike = 0.0
 ) -> Profile:
-    """All alike but the last `count` workers, which are `slowdown` times slower.
-
-    A slowdown of `inf` makes them dead.
+    """All alike but the last `count` workers, which are `slowdown` times slower, or dead if it is inf.
 
     Example:
         >>> stragglers(3, slowdown=5.0).compute
@@ -76,7 +73,7 @@ def stragglers(
     if not 0 <= count <= n:
         raise InputError(f"count: got {count!r}, 0 to n = {n} stragglers are allowed.")
     slow = np.where(i > n - count, _column("slowdown", slowdown), 1.0)
-    return Profile(_column("compute", compute) * slow, _column("comm", comm) * np.ones_like(i))
+    return Profile(_column("compute", compute) * slow, _column("comm", comm))
 
 
 @register("linear")
@@ -87,8 +84,7 @@ def linear(n: int, comm: ArrayLike = 0.0) -> Profile:
         >>> linear(3).compute
         array([1., 2., 3.])
     """
-    i = _worker(n)
-    return Profile(i + 0.0 * _column("comm", comm), _column("comm", comm) * np.ones_like(i))
+    return Profile(_worker(n), _column("comm", comm))
 
 
 @register("lognormal")
@@ -102,7 +98,7 @@ def lognormal(n: int, sigma: ArrayLike = 1.0, seed: int = 0, comm: ArrayLike = 0
         array([1., 1.])
     """
     z = np.random.default_rng(seed).standard_normal(len(_worker(n)))
-    return Profile(np.exp(_column("sigma", sigma) * z), _column("comm", comm) * np.ones(n))
+    return Profile(np.exp(_column("sigma", sigma) * z), _column("comm", comm))
 
 
 @register("decreasing")
@@ -185,22 +181,21 @@ def from_csv(path: str | Path) -> Profile:
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file, skipinitialspace=True)
-            columns = reader.fieldnames or []
-            rows = list(reader)
+            columns, rows = reader.fieldnames or [], list(reader)
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not a text file"
         raise InputError(f"path: {path} cannot be read as CSV: {reason}.") from None
-    missing = [name for name in ("compute", "comm") if name not in columns]
-    if missing:
-        raise InputError(
-            f"{path}: column {missing[0]!r} is missing, the columns compute and comm are needed "
-            "(comm is 0 where communication is free)."
-        )
+    for name in ("compute", "comm"):
+        if name not in columns:
+            raise InputError(
+                f"{path}: column {name!r} is missing, the columns compute and comm are needed "
+                "(comm is 0 where communication is free)."
+            )
     if not rows:
         raise InputError(f"{path}: there are no rows, one row a worker is needed.")
-    groups: dict[str, list[tuple[float, float]]] = {}
+    groups: dict[str, list[list[float]]] = {}
     for line, row in enumerate(rows, start=2):
-        times = (_cell(path, line, row, "compute"), _cell(path, line, row, "comm"))
+        times = [_cell(path, line, row, column) for column in ("compute", "comm")]
         groups.setdefault(row.get("profile") or "", []).append(times)
     if len({len(group) for group in groups.values()}) > 1:
         raise InputError(f"{path}: profiles differ in length, each needs the same number of workers.")
@@ -254,6 +249,7 @@ def parse(text: str) -> Profile:
 
 
 def _arguments(family: str, known: Mapping[str, inspect.Parameter], text: str) -> dict[str, Any]:
+    """What "key=value,key=value" says for the arguments of a family."""
     arguments: dict[str, Any] = {}
     for part in text.split(",") if text else []:
         name, equals, value = (x.strip() for x in part.partition("="))
@@ -264,23 +260,14 @@ def _arguments(family: str, known: Mapping[str, inspect.Parameter], text: str) -
             )
         if key in arguments:
             raise InputError(f"profile: {key} of {family} is given twice, once is allowed.")
-        arguments[key] = _number(known[key], value)
-    for key, parameter in known.items():
-        if parameter.default is parameter.empty and key not in arguments:
-            raise InputError(f"profile: {family} needs {key}, as in {family}:{_example(known)}.")
-    return arguments
-
-
-def _example(known: Mapping[str, inspect.Parameter]) -> str:
-    """Values for the arguments that have no default."""
+        kind = int if known[key].annotation in (int, "int") else float
+        try:
+            arguments[key] = kind(value)
+        except ValueError:
+            allowed = "whole numbers" if kind is int else "numbers"
+            raise InputError(f"profile: {key} = {value!r}, {allowed} are allowed.") from None
     needed = [key for key, parameter in known.items() if parameter.default is parameter.empty]
-    return ",".join(f"{key}={10 if key == 'n' else 0.5}" for key in needed)
-
-
-def _number(parameter: inspect.Parameter, value: str) -> int | float:
-    key, kind = parameter.name, int if parameter.annotation in (int, "int") else float
-    try:
-        return kind(value)
-    except ValueError:
-        allowed = "whole numbers" if kind is int else "numbers"
-        raise InputError(f"profile: {key} = {value!r}, {allowed} are allowed.") from None
+    if missing := [key for key in needed if key not in arguments]:
+        example = ",".join(f"{key}={10 if key == 'n' else 0.5}" for key in needed)
+        raise InputError(f"profile: {family} needs {missing[0]}, as in {family}:{example}.")
+    return arguments

@@ -143,11 +143,6 @@ class BernoulliOutage(Noise):
         return jnp.where(uniform < self.probability, self.slowdown, 1.0) / mean
 
 
-exponential, lognormal, gamma, pareto, bernoulli_outage = (
-    Exponential,
-    Lognormal,
-    Gamma,
-    Pareto,
-    BernoulliOutage,
-)
-"""The distributions by their registered names."""
+# The distributions by their registered names.
+exponential, lognormal, gamma, pareto = Exponential, Lognormal, Gamma, Pareto
+bernoulli_outage = BernoulliOutage

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -86,27 +87,24 @@ class Profile:
 
     def replace(self, **changes: Any) -> Profile:
         """The same profiles with some of compute, comm, noise and power changed."""
-        kept = {"compute": self.compute, "comm": self.comm, "noise": self.noise, "power": self.power}
-        return Profile(**{**kept, **changes})
+        kept = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return Profile(**kept | changes)
 
     def reshape(self, *shape: int) -> Profile:
         """The same profiles with other leading axes."""
-        power = self.power
-        if power is not None:
-            power = (power[0], power[1].reshape(*shape, *power[1].shape[-2:]))
-        compute, comm = (x.reshape(*shape, self.n) for x in (self.compute, self.comm))
-        return Profile(compute, comm, self.noise, power)
+        return self._changed(lambda x, own: x.reshape(*shape, *x.shape[x.ndim - own :]))
 
     def __getitem__(self, index: Any) -> Profile:
         """Some of the profiles of a batch, by NumPy's indexing of the leading axes."""
         if self.compute.ndim == 1:
             raise IndexError("a single profile has no leading axes to index.")
         index = index if isinstance(index, tuple) else (index,)
-        which = (*index, ..., slice(None))
-        power = self.power
-        if power is not None:
-            power = (power[0], power[1][(*index, ..., slice(None), slice(None))])
-        return Profile(self.compute[which], self.comm[which], self.noise, power)
+        return self._changed(lambda x, own: x[(*index, ..., *[slice(None)] * own)])
+
+    def _changed(self, change: Callable[[np.ndarray, int], np.ndarray]) -> Profile:
+        """Profiles with other leading axes; `change` is told how many axes are not leading."""
+        power = None if self.power is None else (self.power[0], change(self.power[1], 2))
+        return Profile(change(self.compute, 1), change(self.comm, 1), self.noise, power)
 
     def __repr__(self) -> str:
         noise = f", noise={self.noise}" if self.noise else ""
@@ -127,11 +125,8 @@ declare("profile", Profile)
 
 def _power(power: tuple[ArrayLike, ArrayLike], compute: np.ndarray) -> Power:
     breaks, values = numbers("power", power[0]), numbers("power", power[1])
-    if (
-        breaks.ndim != 1
-        or not (np.isfinite(breaks) & (breaks > 0)).all()
-        or (np.diff(breaks) <= 0).any()
-    ):
+    good = breaks.ndim == 1 and np.isfinite(breaks).all() and (np.diff(breaks, prepend=0.0) > 0).all()
+    if not good:
         raise InputError("power: breaks must be finite seconds above 0 that increase.")
     if not ((values >= 0) & np.isfinite(values)).all():
         raise InputError("power: values must be finite and at least 0.")
@@ -153,6 +148,5 @@ def _check_times(compute: np.ndarray, comm: np.ndarray) -> None:
     live = np.isfinite(compute)
     if not live.any(axis=-1).all():
         raise InputError("compute: a profile has no live worker, at least one finite time is needed.")
-    used = comm[live]
-    if not ((used >= 0) & np.isfinite(used)).all():
+    if not ((comm[live] >= 0) & np.isfinite(comm[live])).all():
         raise InputError("comm: times of live workers must be finite and at least 0 seconds.")
