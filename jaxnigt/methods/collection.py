@@ -132,7 +132,6 @@ class Asynchronous:
 
     def replayable(self, heterogeneous: bool) -> bool:
         """Never, because the clock decides at which model a gradient is computed."""
-        del heterogeneous
         return False
 
     def arrivals(

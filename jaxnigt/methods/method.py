@@ -22,7 +22,6 @@ Params = Any
 
 def at_params(state: Any, params: Params) -> Params:
     """The evaluation point of update rules that take gradients at the params themselves."""
-    del state
     return params
 
 

@@ -86,7 +86,6 @@ def nigt(
         version: Int[Array, ""] | None = None,
         **extra: Any,
     ) -> tuple[Params, NIGTState]:
-        del params, extra
         weight = state.momentum if version is None else at(momentum, version)
         eta = jnp.where(state.count == 0, 1.0, weight)
         direction = jax.tree.map(

@@ -1,6 +1,6 @@
 """Problems: objectives that methods see through stochastic gradients alone."""
 
-from jaxnigt.problems.base import Estimate, Evaluation, Problem
+from jaxnigt.problems.base import Estimate, Evaluation, ExactProblem, Problem
 from jaxnigt.problems.chains.chain import Chain
 from jaxnigt.problems.chains.instances import (
     chain,
@@ -9,7 +9,6 @@ from jaxnigt.problems.chains.instances import (
     chain_group,
     chain_split,
 )
-from jaxnigt.problems.exact import ExactProblem
 from jaxnigt.problems.linear_quadratic import LinearQuadratic, linear_quadratic
 from jaxnigt.problems.local_constants import LocalConstants, local_constants
 from jaxnigt.problems.policy_gradient import (

@@ -1,4 +1,4 @@
-"""The interface of a problem: what a method needs to know of it. A problem knows nothing of time."""
+"""The interface of a problem: what a method needs to know of it, and more where J is known exactly."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Problem(abc.ABC):
     """An objective J(params) to be maximised, seen through stochastic gradients.
 
     A subclass defines `init`, `estimate` and `evaluate`. Problems are hashed by identity, so that
-    compiled programs can take them as static arguments.
+    compiled programs can take them as static arguments. Keys are consumed.
 
     Attributes:
         workers: n where worker i has an objective J_i of its own and J is their mean; None where all
@@ -66,7 +66,7 @@ class Problem(abc.ABC):
 
     @abc.abstractmethod
     def init(self, key: Key[Array, ""]) -> Params:
-        """Draw initial params. The key is consumed."""
+        """Draw initial params."""
 
     @abc.abstractmethod
     def estimate(self, params: Params, keys: Keys, workers: Workers, weights: Weights) -> Estimate:
@@ -74,7 +74,7 @@ class Problem(abc.ABC):
 
         Args:
             params: the point.
-            keys: one for each slot; consumed.
+            keys: one for each slot.
             workers: the worker whose problem each slot samples.
             weights: of each slot's gradient; slots of weight 0 pad a batch.
         """
@@ -85,10 +85,7 @@ class Problem(abc.ABC):
 
     @abc.abstractmethod
     def evaluate(self, params: Params, keys: Keys) -> Evaluation:
-        """J(params), exactly or from one sample for each key, the same number for each worker.
-
-        The keys are consumed.
-        """
+        """J(params), exactly or from one sample for each key, the same number for each worker."""
 
     def evaluations(self, params: Params, keys: Keys) -> Evaluation:
         """`evaluate` of R runs at their own params. Arguments and results have the axis R in front."""
@@ -133,6 +130,34 @@ class Problem(abc.ABC):
     def trajectory_bytes(self) -> int:
         """Bytes that one sample and its part of the gradient take. A sweep plans its memory with it."""
         return 4096 + 8 * self.dimension()
+
+
+class ExactProblem(Problem):
+    """A problem with J, its gradient and its Hessian in closed form.
+
+    Numbers have JAX's default precision, which is float64 inside `jax.enable_x64(True)`.
+    """
+
+    @abc.abstractmethod
+    def objectives(self, params: Params) -> Float[Array, " W"]:
+        """J_i of each worker; W = 1 where all share one problem."""
+
+    def objective(self, params: Params) -> Float[Array, ""]:
+        """J, the mean of the J_i."""
+        return self.objectives(params).mean()
+
+    def gradient_exact(self, params: Params) -> Params:
+        """The gradient of J."""
+        return jax.grad(self.objective)(params)
+
+    def hessian_vector(self, params: Params, vector: Params) -> Params:
+        """The Hessian of J times a vector."""
+        return jax.jvp(self.gradient_exact, (params,), (vector,))[1]
+
+    def evaluate(self, params: Params, keys: Keys) -> Evaluation:
+        """J exactly. The keys have no effect."""
+        each = self.objectives(params)
+        return Evaluation(each.mean(), each.mean(), each)
 
 
 declare("problem", Problem)

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Int, Key
 
 from jaxnigt.checks import InputError, discount_factor, in_range, positive, whole
 from jaxnigt.problems.base import Params
-from jaxnigt.problems.exact import EpisodicProblem, Sample
+from jaxnigt.problems.score import EpisodicProblem, Sample
 from jaxnigt.registry import register
 
 Matrix = Float[np.ndarray, "rows columns"] | Sequence[Sequence[float]]

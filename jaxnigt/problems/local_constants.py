@@ -13,8 +13,7 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Float64, Key
 
 from jaxnigt.checks import whole
-from jaxnigt.problems.base import Params
-from jaxnigt.problems.exact import ExactProblem
+from jaxnigt.problems.base import ExactProblem, Params
 
 
 class LocalConstants(NamedTuple):
@@ -43,9 +42,8 @@ def local_constants(
 ) -> LocalConstants:
     """The smoothness and the noise of an exact problem at points, for instance along a run.
 
-    The Hessian is made of Hessian-vector products. Its Lipschitz constant at a point is the largest
-    |D^3 J[u, w, w]| over unit vectors u and w. A search from random starts takes the best w for u and
-    the best u for w in turn, which never decreases the value.
+    The Hessian's Lipschitz constant at a point is the largest |D^3 J[u, w, w]| over unit vectors u and
+    w. A search from random starts takes the best w for u and the best u for w in turn.
 
     Args:
         problem: a problem with exact objectives.

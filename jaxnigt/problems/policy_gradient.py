@@ -43,7 +43,6 @@ class Normalisation(abc.ABC):
 
     def init(self, size: int) -> dict[str, Any]:
         """What params hold for observations of `size` entries, beside the policy's own."""
-        del size
         return {}
 
     @abc.abstractmethod
@@ -60,7 +59,6 @@ class Normalisation(abc.ABC):
 
     def update(self, params: Params, observed: Any) -> Params:
         """Params after a round that learnt `observed`."""
-        del observed
         return params
 
 
@@ -168,7 +166,13 @@ class PolicyGradient(Problem):
     def __post_init__(self) -> None:
         self.workers = self.heterogeneity.workers
         self._simulator = Simulator(self.env, self.heterogeneity)
-        self.observation_size = self._observation_size()
+        observation: Any = self._simulator.start.obs
+        if getattr(observation, "ndim", None) == 1:
+            worker = jnp.zeros((), jnp.int32)
+            observation = jax.eval_shape(self.heterogeneity.observation, observation, worker)
+        if getattr(observation, "ndim", None) != 1:
+            raise InputError("environment: it gives a dict, one vector of observations is allowed.")
+        self.observation_size: int = observation.shape[0]
 
     def __repr__(self) -> str:
         name = type(getattr(self.env, "unwrapped", self.env)).__name__
@@ -202,9 +206,8 @@ class PolicyGradient(Problem):
     def estimate(self, params: Params, keys: Keys, workers: Workers, weights: Weights) -> Estimate:
         """sum_b weights_b g_H(tau_b, params), with one backward pass over the steps taken.
 
-        g_H = sum_t ( sum_{h>=t} gamma^h r_h ) grad log pi(a_t | s_t), eq. (3) of arXiv 2509.24305, is
-        unbiased for the gradient of the H-step objective. The physics is never differentiated. Without
-        heterogeneity all workers share one environment, and `workers` has no effect.
+        g_H is that of `score_estimate`, unbiased for the gradient of the H-step objective. The physics
+        is never differentiated. Without heterogeneity `workers` has no effect.
         """
         return _one_run(self.estimates, params, keys, workers, weights)
 
@@ -231,11 +234,7 @@ class PolicyGradient(Problem):
         return estimate._replace(observed=self.normalisation.observed(seen.observation, alive))
 
     def evaluate(self, params: Params, keys: Keys) -> Evaluation:
-        """Mean returns of the stochastic policy, from one trajectory for each key.
-
-        Every worker gets the same number of trajectories, which takes a few more keys where B is no
-        multiple of the number of workers.
-        """
+        """Mean returns of the stochastic policy, from trajectories with keys of `for_each_worker`."""
         return _one_run(self.evaluations, params, keys)
 
     def evaluations(self, params: Params, keys: Keys) -> Evaluation:
@@ -267,18 +266,12 @@ class PolicyGradient(Problem):
         return self.normalisation.merged(observed)
 
     def sample(self, params: Params, keys: Keys, workers: Workers | None = None) -> Trajectory:
-        """B trajectories of the policy at params. Every field gains an axis B in front.
-
-        Args:
-            params: the point.
-            keys: one for each trajectory; consumed.
-            workers: the worker whose environment each trajectory lives in, by default worker 0.
-        """
+        """B trajectories of the policy at params, by default of worker 0, with an axis B in front."""
         workers = jnp.zeros(len(keys), jnp.int32) if workers is None else workers
         return _one_run(self._samples, params, keys, workers)
 
     def _samples(self, params: Params, keys: Keys, workers: Workers) -> Trajectory:
-        """Trajectories of R runs at their own params. Every field gains the axes R and B in front."""
+        """Trajectories of R runs at their own params. Fields gain the axes R and B in front."""
         runs, batch = keys.shape
         worker = workers.reshape(-1)
         pair = jax.vmap(jax.random.split)(keys.reshape(-1))
@@ -307,16 +300,6 @@ class PolicyGradient(Problem):
         """Standard normal draws of a whole trajectory. Drawing inside the loop of steps is slower."""
         size = (self.policy.action_size,)
         return jax.vmap(lambda key: jax.random.normal(key, size))(jax.random.split(key, self.horizon))
-
-    def _observation_size(self) -> int:
-        """The number of entries that the policy sees."""
-        observation: Any = self._simulator.start.obs
-        if getattr(observation, "ndim", None) == 1:
-            worker = jnp.zeros((), jnp.int32)
-            observation = jax.eval_shape(self.heterogeneity.observation, observation, worker)
-        if getattr(observation, "ndim", None) != 1:
-            raise InputError("environment: it gives a dict, one vector of observations is allowed.")
-        return observation.shape[0]
 
 
 def _one_run(function: Callable[..., Any], *arguments: Any) -> Any:
@@ -347,8 +330,7 @@ def policy_gradient(
         backend: the engine of a named environment, "mjx", "spring", "positional" or "generalized".
         horizon: H, the steps of a trajectory. Rewards after termination count 0.
         discount: gamma, in (0, 1].
-        policy: a module that maps observations to a Gaussian over u. By default it has two tanh layers
-            of 64, a head for the mean and one for a softplus standard deviation, as in the paper.
+        policy: a module that maps observations to a Gaussian over u, by default `GaussianPolicy`.
         discounting: "episode" counts discounts from the start of the episode, gamma^h, as the paper's
             g_H does. "step" uses gamma^(h-t), which is common and biased for the gradient of J.
         action_scale: actions are action_scale * tanh(u).
@@ -356,11 +338,8 @@ def policy_gradient(
             None, as in the paper, leaves them as they are.
         heterogeneity: what differs between workers, such as `environments.flipped()` or
             `environments.Physical(gravity=[0.5, 1.0])`. By default all workers share one environment.
-        lanes: how many trajectories are simulated side by side. Results do not depend on it. By default
-            it is all of them; on a CPU at most 256, or 32 to 64 where episodes may end early.
-
-    Returns:
-        A `Problem` whose params are those of the policy.
+        lanes: how many trajectories are simulated side by side, which changes no result. By default all
+            of them; on a CPU at most 256, or 32 to 64 where episodes may end early.
 
     Raises:
         InputError: an unknown environment or word, or a number out of range.

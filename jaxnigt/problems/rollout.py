@@ -14,14 +14,11 @@ from jaxnigt.environments.brax import Environment, quiet
 from jaxnigt.environments.heterogeneity import Heterogeneity
 from jaxnigt.environments.mjx_cpu import substituted
 
+# Lanes on a CPU, at most, where all episodes have H steps. More do not fit its caches.
 _ENDLESS = 256
-"""Lanes on a CPU, at most, where all episodes have H steps. More do not fit its caches."""
-
+# The least and the most lanes on a CPU where episodes may end early. Fewer leave its vector units idle;
+# with more, many wait for the longest episode.
 _ENDING = 32, 64
-"""The least and the largest number of lanes on a CPU where episodes may end before H steps.
-
-Fewer leave its vector units idle. With more, many lanes idle while they wait for the longest episode.
-"""
 
 
 class Trajectory(NamedTuple):
@@ -48,15 +45,7 @@ Advance = Callable[[Any, Int[Array, " L"], Int[Array, " L"]], tuple[Any, Any, Bo
 
 
 class Simulator:
-    """An environment for all workers, under any policy.
-
-    Args:
-        env: the environment.
-        heterogeneity: what differs between workers.
-
-    Attributes:
-        start: shapes and types of a state.
-    """
+    """An environment for all workers, under any policy; `start` has shapes and types of a state."""
 
     def __init__(self, env: Environment, heterogeneity: Heterogeneity):
         self.env, self.heterogeneity = env, heterogeneity
@@ -75,14 +64,10 @@ class Simulator:
         horizon: int,
         lanes: int | None,
     ) -> Trajectory:
-        """N trajectories. Every field gains an axis N in front.
+        """N trajectories of at most H steps, each of its worker's environment, with an axis N in front.
 
-        Args:
-            act: the policy. It may differ from slot to slot.
-            keys: for the resets; consumed.
-            workers: the worker whose environment each trajectory lives in.
-            horizon: H, the steps of a trajectory at most.
-            lanes: how many trajectories are simulated side by side; None chooses.
+        The policy may differ from slot to slot. `lanes` trajectories are simulated side by side; None
+        chooses how many. The keys are for the resets.
         """
 
         def advance(
@@ -129,9 +114,9 @@ def lane_count(slots: int, lanes: int | None, endless: bool) -> int:
 def is_endless(step: Callable[..., tuple[Any, Any]], state: Any, *others: Any) -> bool:
     """Whether no step can change whether an episode is over.
 
-    `step` maps a state and other arguments, which are given by shapes and types, to the next state and
-    whether the episode is over. It is traced once. The answer is no if its last output depends on a leaf
-    of the state that it changes, or on the other arguments.
+    `step` maps a state and other arguments, given by shapes and types, to the next state and whether the
+    episode is over. The answer is no if the latter depends on a leaf of the state that `step` changes,
+    or on the other arguments.
     """
     jaxpr = jax.make_jaxpr(step)(state, *others).jaxpr
     before, after = (x[: len(jax.tree.leaves(state))] for x in (jaxpr.invars, jaxpr.outvars))
@@ -148,30 +133,19 @@ def is_endless(step: Callable[..., tuple[Any, Any]], state: Any, *others: Any) -
 
 
 def run_lanes(starts: Any, advance: Advance, horizon: int, lanes: int, endless: bool = False) -> Any:
-    """The episodes of N slots, each of at most `horizon` steps.
+    """What `advance` keeps of N slots' episodes in L lanes: pytree of [N, H, ...], 0 after the end.
 
-    What a slot sees depends on the slot alone, not on the number of lanes or on the lane that runs it.
-    No slot is dropped or added because episodes are short or long.
-
-    Args:
-        starts: pytree of [N, ...], the state in which each slot begins.
-        advance: one step of all lanes.
-        horizon: H, the steps of the longest episode.
-        lanes: L, from 1 to N.
-        endless: whether all episodes have H steps.
-
-    Returns:
-        What `advance` keeps of each step: pytree of [N, H, ...], 0 after termination.
+    `starts` holds the state in which each slot begins, and `endless` says whether all episodes have H
+    steps. What a slot sees depends on the slot alone, not on the lanes. No slot is dropped or added
+    because episodes are short or long.
     """
     return (_abreast if endless else _in_turn)(starts, advance, horizon, lanes)
 
 
 def _abreast(starts: Any, advance: Advance, horizon: int, lanes: int) -> Any:
-    """Episodes of equal length: groups of L slots begin and end together.
-
-    XLA then knows how often the loop over steps turns. MJX is faster on a CPU for it, but only where
-    that loop is not inside another one, not even inside a loop of a single turn.
-    """
+    """Episodes of equal length: groups of L slots begin and end together."""
+    # XLA then knows how often the loop over steps turns. MJX is faster on a CPU for it, but only where
+    # that loop is not inside another one, not even inside a loop of a single turn.
     slots = len(jax.tree.leaves(starts)[0])
     groups = -(-slots // lanes)
     # Where the last group has lanes to spare, they run the episode of the last slot once more.
@@ -238,10 +212,8 @@ def _in_turn(starts: Any, advance: Advance, horizon: int, lanes: int) -> Any:
 
 
 def _next(lane: _Lanes, over: Bool[Array, " L"], starts: Any, slots: int) -> _Lanes:
-    """The lanes after a step: those whose episode is over take the next slots, while there are any.
-
-    A lane without a slot may report more than once that its episode is over. No slot is left by then.
-    """
+    """The lanes after a step: those whose episode is over take the next slots, while there are any."""
+    # A lane without a slot may report more than once that its episode is over. No slot is left by then.
     turn = lane.taken + jnp.cumsum(over, dtype=jnp.int32) - 1
     slot = jnp.where(over, jnp.minimum(turn, slots), lane.slot)
     step = jnp.where(over, 0, lane.step + 1)

@@ -1,18 +1,22 @@
-"""The score-function estimator: one weighted sum of policy gradients from a batch of trajectories."""
+"""The score-function estimator, and exact problems whose gradients come from trajectories."""
 
 from __future__ import annotations
 
+import abc
 from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int, Key
 
-from jaxnigt.problems.base import Estimate, Params
+from jaxnigt.problems.base import Estimate, Evaluation, ExactProblem, Keys, Params, Weights, Workers
 
 CHUNK = 512
 """The backward pass of `gradient_of_steps` takes at most so many steps at a time."""
+
+Sample = tuple[Params, Float[Array, " H"]]
+"""A trajectory, as `EpisodicProblem.log_density` takes it, and its rewards."""
 
 
 def discounts(discount: float, horizon: int, dtype: jnp.dtype) -> Float[Array, " H"]:
@@ -43,15 +47,9 @@ def score_estimate(
 ) -> Estimate:
     """sum_b weights_b g_H(tau_b, params), with one backward pass over the batch.
 
-    g_H = sum_t ( sum_{h>=t} gamma^h r_h ) grad log pi(a_t | s_t), eq. (3) of arXiv 2509.24305.
-
-    Args:
-        log_density: maps params to log pi of every action taken.
-        params: the point.
-        weights: of the trajectories.
-        reward: of every step, 0 after termination.
-        discount: gamma.
-        per_step: weigh rewards by gamma^(h-t), which makes g_H biased for the gradient of J.
+    g_H = sum_t ( sum_{h>=t} gamma^h r_h ) grad log pi(a_t | s_t), eq. (3) of arXiv 2509.24305; with
+    gamma^(h-t) if `per_step`, which makes it biased for the gradient of J. `log_density` maps params to
+    log pi of every action taken, and rewards are 0 after termination.
     """
     to_go = reward_to_go(reward, discount, per_step)
 
@@ -63,6 +61,49 @@ def score_estimate(
     return Estimate(jax.grad(surrogate)(params), returns, reward.sum(axis=-1))
 
 
+class EpisodicProblem(ExactProblem):
+    """An exact problem of H steps, whose stochastic gradients come from trajectories.
+
+    Attributes:
+        horizon: H, the steps of a trajectory. J counts H steps.
+        discount: gamma.
+    """
+
+    horizon: int
+    discount: float
+
+    @abc.abstractmethod
+    def returns(self, params: Params, discount: float) -> Float[Array, " W"]:
+        """Expected returns of H steps at any discount, for each worker."""
+
+    @abc.abstractmethod
+    def trajectory(self, params: Params, key: Key[Array, ""], worker: Int[Array, ""]) -> Sample:
+        """Sample a trajectory and its rewards. The key is consumed."""
+
+    @abc.abstractmethod
+    def log_density(self, params: Params, seen: Params) -> Float[Array, " H"]:
+        """log pi of the actions of one trajectory."""
+
+    def objectives(self, params: Params) -> Float[Array, " W"]:
+        """J_i of each worker: its expected discounted return of H steps."""
+        return self.returns(params, self.discount)
+
+    def estimate(self, params: Params, keys: Keys, workers: Workers, weights: Weights) -> Estimate:
+        """sum_b weights_b g_H(tau_b, params), each trajectory from its worker's problem."""
+        which = workers if self.workers else jnp.zeros_like(workers)
+        seen, reward = jax.vmap(self.trajectory, (None, 0, 0))(params, keys, which)
+
+        def log_density(params: Params) -> Float[Array, "B H"]:
+            return jax.vmap(self.log_density, (None, 0))(params, seen)
+
+        return score_estimate(log_density, params, weights, reward, self.discount)
+
+    def evaluate(self, params: Params, keys: Keys) -> Evaluation:
+        """J and the undiscounted return exactly. The keys have no effect."""
+        each = self.objectives(params)
+        return Evaluation(each.mean(), self.returns(params, 1.0).mean(), each)
+
+
 def gradient_of_steps(
     log_density: Callable[[Params, Any], Float[Array, " C"]],
     params: Params,
@@ -72,15 +113,9 @@ def gradient_of_steps(
 ) -> Params:
     """sum_bh coefficients_bh grad log pi, at the cost of the steps taken instead of all B H steps.
 
-    Steps after termination are not masked but left out: the steps taken are gathered into chunks, and
-    the backward pass runs over as many chunks as there are.
-
-    Args:
-        log_density: maps params and C steps to log pi. In its steps the axes B and H are one axis C.
-        params: the point.
-        steps: pytree of [B, H, ...] with what `log_density` needs.
-        coefficients: of the scores.
-        alive: whether a step was taken.
+    The steps at which `alive` holds are gathered into chunks of C, and the backward pass runs over as
+    many chunks as there are. `log_density` maps params and C of the steps, a pytree of [B, H, ...], to
+    log pi.
     """
     size = alive.size
     chunk = min(CHUNK, size)
@@ -105,9 +140,7 @@ def gradient_of_steps(
 
 
 def _wide(x: Array) -> Array:
-    """The transpose of a tall matrix; other arrays as they are.
-
-    A weight matrix's gradient is a product over all steps, and a CPU transposes its first factor. It is
-    cheaper to have the narrow one there, such as a head's output with a column for each action entry.
-    """
+    """The transpose of a tall matrix; other arrays as they are."""
+    # A weight matrix's gradient is a product over all steps, and a CPU transposes its first factor. It
+    # is cheaper to have the narrow one there, such as a head's output.
     return x.T if x.ndim == 2 and x.shape[0] > x.shape[1] else x

@@ -13,6 +13,7 @@ from jaxnigt.checks import InputError, whole
 from jaxnigt.problems.base import (
     Estimate,
     Evaluation,
+    ExactProblem,
     Keys,
     Params,
     Problem,
@@ -20,7 +21,6 @@ from jaxnigt.problems.base import (
     Workers,
     for_each_worker,
 )
-from jaxnigt.problems.exact import ExactProblem
 
 Objective = Callable[[Params, Key[Array, ""], Int[Array, ""]], Float[Array, ""]]
 """Maps params, a key and a worker to one sample of the worker's objective."""
@@ -55,10 +55,7 @@ class Stochastic(Problem):
         return self._signed(jax.vmap(self._objective, (None, 0, 0))(params, keys, which))
 
     def estimate(self, params: Params, keys: Keys, workers: Workers, weights: Weights) -> Estimate:
-        """sum_b weights_b grad J_b(params), by differentiating the weighted sum of the samples once.
-
-        `discounted` and `undiscounted` are both the samples themselves.
-        """
+        """sum_b weights_b grad J_b(params), from one backward pass; the samples are both returns."""
 
         def weighted(params: Params) -> tuple[Float[Array, ""], Float[Array, " B"]]:
             values = self.samples(params, keys, workers)
@@ -112,11 +109,8 @@ def stochastic(
         workers: n, where worker i has an objective of its own. None where all workers, however many,
             share one; `worker` is then 0.
         minimise: whether `objective` is to be made small.
-        exact: maps params and a worker to the value that the samples have as their mean, if it is known.
-            Evaluations are then exact, and so are `objectives`, `objective` and `gradient_exact`.
-
-    Returns:
-        A `Problem`; an `ExactProblem` if `exact` is given.
+        exact: maps params and a worker to the mean of the samples, if it is known. The result is then an
+            `ExactProblem`, which evaluates J exactly.
 
     Raises:
         InputError: a function that does not return a float scalar, or a number of workers below 1.

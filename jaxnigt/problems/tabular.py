@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, Int, Key
 from jaxnigt.checks import InputError, discount_factor, whole
 from jaxnigt.constants import Constants, softmax_policy
 from jaxnigt.problems.base import Params
-from jaxnigt.problems.exact import EpisodicProblem, Sample
+from jaxnigt.problems.score import EpisodicProblem, Sample
 from jaxnigt.registry import register
 
 
@@ -74,10 +74,8 @@ class Tabular(EpisodicProblem):
     def constants(self) -> Constants:
         """Constants that no decision problem with such rewards and discount exceeds (derived).
 
-        delta is (max r - min r) / (1 - gamma). For the others see `Constants.from_policy`.
-
-        Raises:
-            InputError: rewards that are all 0, or a discount of 1.
+        delta is (max r - min r) / (1 - gamma). For the others, and the errors for rewards that are all 0
+        or a discount of 1, see `Constants.from_policy`.
         """
         reward, left = self.mdp.reward, 1 - self.discount
         delta = (reward.max() - reward.min()) / left if left > 0 else None
@@ -135,21 +133,9 @@ def tabular(
     heterogeneity: float = 1.0,
     seed: int = 0,
 ) -> Tabular:
-    """A finite Markov decision problem with a softmax policy.
+    """A finite Markov decision problem with a softmax policy, whose J counts H = `horizon` steps.
 
-    Args:
-        mdp: a problem of your own. Without one, `garnet` draws a problem from the last six arguments.
-        discount: gamma, in (0, 1].
-        horizon: H, the steps of a trajectory. J counts H steps.
-        states: as for `garnet`.
-        actions: as for `garnet`.
-        branching: as for `garnet`.
-        workers: as for `garnet`.
-        heterogeneity: as for `garnet`.
-        seed: as for `garnet`.
-
-    Returns:
-        A problem with exact `objective`, `gradient_exact` and `hessian_vector`.
+    `mdp` is a problem of your own. Without one, `garnet` draws a problem from the last six arguments.
 
     Raises:
         InputError: a number out of range, tables that are no decision problem, or an argument of
@@ -182,10 +168,10 @@ def garnet(
     """Random decision problems: each action leads to a few random states, and rewards are in [0, 1].
 
     Args:
-        states: s, the number of states.
-        actions: a, the number of actions.
+        states: s.
+        actions: a.
         branching: the number of states that an action can lead to.
-        workers: W, the number of problems; 1 for one that all workers share.
+        workers: W; 1 for a problem that all workers share.
         heterogeneity: with 0 all workers have the same problem, with 1 independent ones. In between
             their tables are mixed with a common one.
         seed: of NumPy's generator.

@@ -16,7 +16,7 @@ from jaxnigt.constants import (
     QUADRATIC_THIRD,
 )
 from jaxnigt.problems import chain_deterministic
-from jaxnigt.problems.chains import functions as hf
+from jaxnigt.problems.chains import chain as hf
 from jaxnigt.problems.chains.chain import QuadraticChain, ZeroChain
 
 

@@ -1,27 +1,59 @@
-"""The two chains as arrays, and the problem with noisy gradients that they make.
+"""The two chains as arrays that can be stacked, and the problem with noisy gradients that they make.
 
-`ZeroChain` and `QuadraticChain` are NamedTuples of arrays, so that chains of one shape can be stacked
-and mapped over. Their axes are W workers, C chains that share no coordinate, and T coordinates of each
-chain. The papers minimise f; here J = -f is maximised.
+Axes are W workers, C chains that share no coordinate, and T coordinates of each chain. The papers
+minimise f; here J = -f is maximised. No formula divides by something that can vanish.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, Int32, Key
+from jaxtyping import Array, Bool, Float, Int, Int32, Key
 
 from jaxnigt.checks import whole
 from jaxnigt.constants import Constants
-from jaxnigt.problems.base import Estimate, Keys, Params, Weights, Workers
+from jaxnigt.problems.base import Estimate, ExactProblem, Keys, Params, Weights, Workers
 from jaxnigt.problems.chains.draws import BinomialTable, binomial_table, mean_factor
-from jaxnigt.problems.chains.functions import phi, phi_slope, psi, psi_slope, upsilon, upsilon_slope
-from jaxnigt.problems.exact import ExactProblem
+
+_FLAT = 0.03  # exp(1 - 1/u^2) is 0 in float64 for all u up to this, so that u can be clipped there.
+
+
+def psi(x: Float[Array, "*s"]) -> Float[Array, "*s"]:
+    """Psi(x) = exp(1 - 1 / (2x - 1)^2) above 1/2, and 0 below."""
+    u = jnp.maximum(2 * x - 1, _FLAT)
+    return jnp.where(u > _FLAT, jnp.exp(1 - 1 / u**2), jnp.zeros_like(x))
+
+
+def psi_slope(x: Float[Array, "*s"]) -> Float[Array, "*s"]:
+    """Psi'(x) = 4 Psi(x) / (2x - 1)^3."""
+    u = jnp.maximum(2 * x - 1, _FLAT)
+    return psi(x) * 4 / u**3
+
+
+def phi(x: Float[Array, "*s"]) -> Float[Array, "*s"]:
+    """Phi(x), the integral of sqrt(e) exp(-t^2 / 2) from minus infinity to x."""
+    return math.sqrt(math.pi * math.e / 2) * jax.scipy.special.erfc(-x / math.sqrt(2))
+
+
+def phi_slope(x: Float[Array, "*s"]) -> Float[Array, "*s"]:
+    """Phi'(x) = exp((1 - x^2) / 2)."""
+    return jnp.exp((1 - x**2) / 2)
+
+
+def upsilon(x: Float[Array, "*s"]) -> Float[Array, "*s"]:
+    """Upsilon(x), the integral of 120 t^2 (t - 1) / (1 + t^2) from 1 to x, in closed form (derived)."""
+    return 120 * ((x - 1) ** 2 / 2 - jnp.log((1 + x**2) / 2) / 2 + jnp.arctan(x) - math.pi / 4)
+
+
+def upsilon_slope(x: Float[Array, "*s"]) -> Float[Array, "*s"]:
+    """Upsilon'(x) = 120 x^2 (x - 1) / (1 + x^2)."""
+    return 120 * x**2 * (x - 1) / (1 + x**2)
 
 
 class ZeroChain(NamedTuple):
@@ -54,13 +86,7 @@ class ZeroChain(NamedTuple):
     def combine(
         self, x: Float[Array, "C T"], known: Float[Array, " W"], frontier: Float[Array, " W"]
     ) -> Float[Array, "C T"]:
-        """sum_i known_i grad J_i(x), with weights frontier_i in undiscovered coordinates.
-
-        Args:
-            x: the point.
-            known: weight of each worker's gradient.
-            frontier: its weight in coordinates beyond `progress`.
-        """
+        """sum_i known_i grad J_i(x), with weights frontier_i in coordinates beyond `progress`."""
         at, before = self._pairs(x)
         after = jnp.pad(at[:, 1:], ((0, 0), (0, 1)))
         # x_k enters t_k, by which it is discovered, and t_{k+1}. Of the two products of each term one is
@@ -78,9 +104,7 @@ class ZeroChain(NamedTuple):
 
     def progress(self, x: Float[Array, "C T"]) -> Int32[Array, " C"]:
         """The last discovered coordinate of each chain, counted from 1; 0 for none."""
-        discovered = jnp.abs(x) > self.threshold * self.width[:, None]
-        count = jnp.arange(1, x.shape[-1] + 1, dtype=jnp.int32)[None]
-        return jnp.where(discovered, count, 0).max(axis=-1)
+        return _last(jnp.abs(x) > self.threshold * self.width[:, None])
 
     def _pairs(self, x: Float[Array, "C T"]) -> tuple[Float[Array, "C T"], Float[Array, "C T"]]:
         """The scaled coordinates, and for each of them the one before it."""
@@ -120,7 +144,6 @@ class QuadraticChain(NamedTuple):
         self, x: Float[Array, "1 T"], known: Float[Array, "1"], frontier: Float[Array, "1"]
     ) -> Float[Array, "1 T"]:
         """The gradient of J times `known`. There is no noise, so that `frontier` has no effect."""
-        del frontier
         at = x[0] / self.width
         pull = jnp.sqrt(self.mu) * (at[:1] - 1)
         tension = self.links * _gaps(at)
@@ -130,8 +153,13 @@ class QuadraticChain(NamedTuple):
 
     def progress(self, x: Float[Array, "1 T"]) -> Int32[Array, "1"]:
         """The last coordinate that is not 0, counted from 1; 0 for none."""
-        count = jnp.arange(1, x.shape[-1] + 1, dtype=jnp.int32)[None]
-        return jnp.where(x != 0, count, 0).max(axis=-1)
+        return _last(x != 0)
+
+
+def _last(discovered: Bool[Array, "C T"]) -> Int32[Array, " C"]:
+    """The last coordinate of each chain for which it holds, counted from 1; 0 for none."""
+    count = jnp.arange(1, discovered.shape[-1] + 1, dtype=jnp.int32)[None]
+    return jnp.where(discovered, count, 0).max(axis=-1)
 
 
 def _gaps(at: Float[Array, " T"]) -> Float[Array, " T"]:
@@ -144,9 +172,8 @@ class Chain(ExactProblem):
     """J = -f for a hard function f, with the oracle of the Bernoulli zero-chain.
 
     A stochastic gradient of worker i is the gradient of J_i, with every coordinate beyond the last
-    discovered one multiplied by xi / p_i, xi ~ Bernoulli(p_i). Only one of these coordinates is not 0.
-    The mean of M draws at one point is therefore the gradient with one coordinate multiplied by
-    Binomial(M, p_i) / (M p_i).
+    discovered one multiplied by xi / p_i, xi ~ Bernoulli(p_i). Only one of these coordinates is not 0,
+    so the mean of M draws has it multiplied by Binomial(M, p_i) / (M p_i).
 
     Params are {"x": f[C, T]}: C chains of T coordinates. They start at 0 whatever the key.
 
@@ -180,7 +207,6 @@ class Chain(ExactProblem):
 
     def init(self, key: Key[Array, ""]) -> Params:
         """The origin, where no coordinate is discovered."""
-        del key
         return {"x": jnp.zeros(self.shape, jnp.result_type(float))}
 
     def objectives(self, params: Params) -> Float[Array, " W"]:
@@ -198,10 +224,7 @@ class Chain(ExactProblem):
 
     @property
     def slopes(self) -> Float[np.ndarray, " C"]:
-        """A lower bound of each chain's gradient while the chain has an undiscovered coordinate.
-
-        For a `QuadraticChain` the bound is mu^(3/4) / 4 of this.
-        """
+        """What gradients of unfinished chains exceed; for a `QuadraticChain` mu^(3/4) / 4 of this."""
         return np.asarray(self.function.height / self.function.width)
 
     def estimate(self, params: Params, keys: Keys, workers: Workers, weights: Weights) -> Estimate:
@@ -218,26 +241,16 @@ class Chain(ExactProblem):
         return Estimate({"x": self._function(params).combine(x, known, frontier)}, value, value)
 
     def tables(self, batch: int | Sequence[int]) -> list[BinomialTable]:
-        """For each worker, the distribution of how many of M gradients discover a coordinate.
-
-        Args:
-            batch: M, the number of gradients of every worker, or of each of them.
-        """
+        """For each worker, how many of M gradients discover a coordinate; `batch` as in `aggregate`."""
         counts = np.broadcast_to(np.asarray(batch), self.probability.shape).tolist()
         pairs = zip(counts, self.probability.tolist(), strict=True)
         return [binomial_table(whole("batch", m), p) for m, p in pairs]
 
     def aggregate(self, params: Params, key: Key[Array, ""], batch: int | Sequence[int]) -> Params:
-        """A sample of the mean of M gradients at one point, from one draw for each worker.
+        """A sample of the mean of M gradients at params, from one draw for each worker.
 
-        Args:
-            params: the point.
-            key: consumed.
-            batch: M, or the number of gradients M_i of each worker. Workers' means are averaged, as
-                Malenia and synchronous collection do.
-
-        Returns:
-            Pytree like params.
+        `batch` is M, or the number of gradients M_i of each worker, whose means are averaged as Malenia
+        and synchronous collection do. The key is consumed.
         """
         counts = np.broadcast_to(np.asarray(batch), self.probability.shape)
         bits = jax.random.bits(key, self.probability.shape, jnp.uint32)

@@ -1,7 +1,7 @@
 """Draws the mean of M samples of Bernoulli(p) / p with one random number, however large M is.
 
-It inverts a table of the binomial distribution. Tables and random bits are unsigned 32-bit integers, so
-that draws are the same in every precision. A probability is off by at most 2^-32.
+It inverts a table of the binomial distribution in unsigned 32-bit integers, so that draws are the same
+in every precision. A probability is off by at most 2^-32.
 """
 
 from __future__ import annotations

@@ -1,9 +1,4 @@
-"""Hard instances for given constants and accuracy: chains scaled to be as long as the constants allow.
-
-They differ in who can discover a coordinate. `chain` is common to all workers, `chain_group` belongs to
-a few of them, `chain_split` alternates between two, and `chain_blocks` gives each worker a chain of its
-own. `chain_deterministic` is for exact gradients.
-"""
+"""Hard instances for given constants and accuracy: chains as long as the constants allow."""
 
 from __future__ import annotations
 
@@ -92,18 +87,8 @@ def chain_group(
     only owner a coordinate takes at least its h_n. With the k slowest it takes about 1 / (p sum 1/h_i),
     the sum over them; the best k makes this time that of Malenia up to a factor 1 + ln n.
 
-    Args:
-        workers: n.
-        owners: who holds the chain, counted from 0 or, as in lists, from the end.
-        delta: as for `chain`.
-        L_g: as for `chain`.
-        L_h: as for `chain`.
-        sigma: standard deviation of each worker's stochastic gradient.
-        epsilon: as for `chain`.
-        threshold: as for `chain`.
-
-    Raises:
-        InputError: an argument out of range.
+    `owners` are counted from 0 or, as in lists, from the end; `sigma` is that of each worker. The other
+    arguments, and the errors, are those of `chain`.
 
     References:
         Tyurin and Richtarik, arXiv 2305.12387, for an objective that one worker holds. Groups and the
@@ -140,16 +125,8 @@ def chain_split(
     is in the gradients of the other owner alone. So T coordinates need T - 1 messages between the
     owners. Without noise |grad J| > epsilon is enough, and the slope is epsilon instead of 2 epsilon.
 
-    Args:
-        workers: n.
-        owners: who holds the odd links and who the even ones, counted from 0.
-        delta: as for `chain`.
-        L_g: as for `chain`.
-        L_h: as for `chain`.
-        epsilon: accuracy on |grad J|.
-
-    Raises:
-        InputError: an argument out of range.
+    `owners` are who holds the odd links and who the even ones, counted from 0. The other arguments, and
+    the errors, are those of `chain`.
 
     References:
         Tyurin and Richtarik, 2024, the proof of their lower bound for heterogeneous workers. The scaling
@@ -194,17 +171,8 @@ def chain_blocks(
     sqrt(L_h) delta / (n^2 epsilon^(7/2)), for equal workers n^(-1/4) times Malenia's; there
     `chain_group` is harder.
 
-    Args:
-        slowness: h_i up to a common factor, f[n].
-        delta: as for `chain`.
-        L_g: as for `chain`.
-        L_h: as for `chain`.
-        sigma: standard deviation of each worker's stochastic gradient.
-        epsilon: as for `chain`.
-        threshold: as for `chain`.
-
-    Raises:
-        InputError: an argument out of range, or an accuracy so coarse that a block has no coordinate.
+    `slowness` holds the h_i up to a common factor; `sigma` is that of each worker. The other arguments,
+    and the errors, are those of `chain`.
 
     References:
         Tyurin and Richtarik, arXiv 2305.12387 (blocks of coordinates). The choice of g_i and the case of
@@ -217,9 +185,7 @@ def chain_blocks(
     h = np.asarray(slowness, np.float64)
     if h.ndim != 1 or len(h) < 2 or not (np.isfinite(h) & (h > 0)).all():
         raise InputError(f"slowness: got {slowness!r}, two or more finite numbers above 0 are allowed.")
-    n = len(h)
-    positive("delta", delta)
-    positive("epsilon", epsilon)
+    n, delta, epsilon = len(h), positive("delta", delta), positive("epsilon", epsilon)
     blocks = [_blocks(h, power, L_g, L_h, sigma, epsilon) for power in (1.0, 4 / 3)]
     # How much of delta each second of the blocks' common time takes, at 12 for each coordinate.
     rates = [(CHAIN_DROP * g * b * p / h).sum() for g, b, p in blocks]
@@ -245,14 +211,7 @@ def chain_deterministic(
     therefore have to be computed one after another, of the order of delta L_g^(3/7) L_h^(2/7)
     epsilon^(-12/7). The default is f itself, up to rounding, with mu = 0.1.
 
-    Args:
-        delta: upper bound of J* - J(0).
-        L_g: Lipschitz constant of the gradient.
-        L_h: Lipschitz constant of the Hessian.
-        epsilon: accuracy on |grad J|.
-
-    Raises:
-        InputError: a number out of range, or an accuracy that is too coarse for the others.
+    Arguments and errors are those of `chain`, but L_h is a number.
 
     References:
         Carmon, Duchi, Hinder, Sidford, arXiv 1711.00841, for the function and the bound
@@ -292,10 +251,7 @@ def _one_chain(
     epsilon: float,
     threshold: float,
 ) -> Chain:
-    """One zero-chain whose gradient is above `slope`, as long as delta allows.
-
-    `shares` holds each worker's share of the odd and of the even terms.
-    """
+    """One zero-chain with workers' shares of its odd and even terms, as long as delta allows."""
     b = _width(slope, L_g, L_h)
     length = _lengths(np.array([positive("delta", delta)]), np.array([slope * b]), epsilon)
     terms = shares[:, None, np.arange(length[0]) % 2]
@@ -324,10 +280,7 @@ def _zero_chain(
 
 
 def _width(slope: float, L_g: float, L_h: float | None) -> float:
-    """The least b for which slope b F_T(x / b) has the constants L_g and L_h, None or inf for any L_h.
-
-    The function's gradient is 152 slope / b Lipschitz and its Hessian 2070 slope / b^2.
-    """
+    """The least b for which slope b F_T(x / b) has the constants L_g and L_h (any with None or inf)."""
     L_h = math.inf if L_h is None else L_h
     if not L_h > 0:
         raise InputError(f"L_h: got {L_h!r}, numbers above 0 are allowed, inf and None among them.")
@@ -355,11 +308,8 @@ def _lengths(
 
 
 def _chance(slope: float, sigma: float) -> float:
-    """p for which a gradient with coordinates of at most 23 slope has a variance of at most sigma^2.
-
-    The variance is (23 slope)^2 (1 - p) / p, which is below (23 slope)^2 / p. The noisy coordinate is in
-    fact at most e^(3/2) slope, as Psi' is 0 where a coordinate is undiscovered (derived). With that a
-    chain could be 26 times as noisy; the constant of the literature is kept.
-    """
+    """p for which a gradient with coordinates of at most 23 slope has a variance of at most sigma^2."""
+    # The variance is below (23 slope)^2 / p. The noisy coordinate is in fact at most e^(3/2) slope, as
+    # Psi' is 0 where a coordinate is undiscovered (derived): a chain could be 26 times as noisy.
     in_range("sigma", sigma)
     return 1.0 if sigma == 0 else min(1.0, (CHAIN_STEEPEST * slope / sigma) ** 2)
