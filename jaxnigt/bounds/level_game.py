@@ -29,7 +29,9 @@ def level_game(
 
     Worker j knows level k at y_j^k = min_i (y_i^{k-1} + h_i eta_i^k + tau_ij), with y_j^0 = 0 and
     eta_i^k ~ Geometric(p). Without communication times this is sum_k min_i h_i eta_i^k. No method that
-    leaves coordinates at 0 until it has seen a gradient of them is faster in distribution.
+    leaves coordinates at 0 until it has seen a gradient of them is faster in distribution. Source:
+    Tyurin and Richtarik, 2024, the proof of the lower bound of Fragile SGD. The argument for E||grad J||
+    and for the links of a server is derived, see theory/README.md.
 
     Args:
         profile: fixed times of n workers; leading axes are profiles. A dead worker finds nothing.
@@ -51,10 +53,6 @@ def level_game(
     Example:
         >>> level_game(Profile([1.0, 2.0]), 1.0, 5, draws=3)
         array([5., 5., 5.])
-
-    References:
-        Tyurin and Richtarik, 2024, the proof of the lower bound of Fragile SGD. The argument for
-        E||grad J|| and for the links of a server is derived, see theory/README.md.
     """
     levels, draws, (h, comm) = whole("levels", levels), whole("draws", draws), _times(profile)
     given, n = [h, comm, _probability(probability, profile.shape).reshape(-1)], profile.n
@@ -75,14 +73,11 @@ def level_game_order(
     """T min_m H_m (1 + 1 / (p m)) seconds, at least the mean of `level_game` without communication.
 
     H_m is the harmonic mean of the m smallest h_i. In simulations the mean is at least half of this (not
-    proved). Arguments and errors are those of `level_game`.
+    proved). Arguments and errors are those of `level_game`. Derived, see theory/README.md.
 
     Example:
         >>> level_game_order(Profile([1.0, 2.0, 2.0]), 0.25, 10)
         array(35.)
-
-    References:
-        Derived, see theory/README.md.
     """
     h, p = _times(profile)[0], _probability(probability, profile.shape).reshape(-1)
     m = np.arange(1, profile.n + 1)
@@ -104,7 +99,7 @@ def block_game(
 
     No worker can help another: worker i knows its T_i levels after h_i sum_{k <= T_i} eta_i^k seconds.
     On the instance of `jaxnigt.problems.chain_blocks`, |grad J| > epsilon while the squared slopes of
-    unfinished chains are more than 1 - needed of all. Communication is not charged.
+    unfinished chains are more than 1 - needed of all. Communication is not charged. Derived.
 
     Args:
         profile: as for `level_game`, as is what is returned; inf where dead workers are needed.
@@ -121,9 +116,6 @@ def block_game(
     Example:
         >>> block_game(Profile([1.0, 2.0]), 1.0, [3, 4], [0.5, 0.5], draws=2)
         array([8., 8.])
-
-    References:
-        Derived.
     """
     if not 0 < needed <= 1:
         raise InputError(f"needed: got {needed!r}, numbers in (0, 1] are allowed.")

@@ -49,7 +49,7 @@ def lower(
     Args:
         name: a method, as in `jaxnigt.methods`. It says whether workers share one problem.
         profile: times of n workers; leading axes are profiles.
-        constants: of the problem. gamma, D_g and D_h are not used.
+        constants: of the problem; those of truncation are not used.
         epsilon: accuracy, above 0.
         kappa: seconds of one communication; None means the profile's slowest live link.
         form: "order", with constants 1, or "certified".

@@ -34,8 +34,7 @@ class ArrivalRule(abc.ABC):
     """Which gradients update an asynchronous server.
 
     A gradient that is not accepted is no update: it changes no version, and its worker starts again at
-        the
-    current model. What is too stale once must stay so, and a gradient of staleness 0 must be accepted.
+    the current model. What is too stale once must stay so, and staleness 0 must be accepted.
 
     Attributes:
         restart: whether a worker starts again as soon as its gradient can no longer be accepted, instead
@@ -82,13 +81,7 @@ class Arrivals:
 
 
 class Update(NamedTuple):
-    """One update; scans stack it.
-
-    Attributes:
-        time: f64[], seconds at which it happens.
-        worker: i32[], whose gradient it applies.
-        staleness: i32[], updates since that gradient was started.
-    """
+    """One update, as in `Arrivals`; scans stack it."""
 
     time: Float64[Array, "..."]
     worker: Int32[Array, "..."]

@@ -18,16 +18,12 @@ from jaxnigt.checks import InputError, whole
 from jaxnigt.clock.pace import Pace
 from jaxnigt.profiles import Profile
 
+# Bytes that the results of one block of profiles take; what a block works with is of the same order.
 _BLOCK_BYTES = 64 * 2**20
-"""Bytes that the results of one block of profiles take; what a block works with is of the same order."""
-
+# Numbers (profiles x workers x pieces of time) of one block, so that they stay in a CPU's cache.
 _BLOCK_NUMBERS = 2**17
-"""Numbers (profiles x workers x pieces of time) of one block, so that they stay in a CPU's cache."""
-
-
+# Bytes of results from which it pays to run two blocks at a time.
 _WORTH_TWO = 2**20
-"""Bytes of results from which it pays to run two blocks at a time."""
-
 
 Kernel = Callable[..., Any]
 """(pace, comm f64[n], key, *shared) -> arrays, for one profile; hashable."""
@@ -35,29 +31,22 @@ Kernel = Callable[..., Any]
 
 @contextlib.contextmanager
 def double_precision() -> Iterator[None]:
-    """Compute in float64 inside this context only, on hardware that has it.
-
-    TPUs emulate float64 and lose the exact order of events, so the clock runs on the host there.
-    """
+    """Compute in float64 inside this context only, on hardware that has it."""
+    # TPUs emulate float64 and lose the exact order of events, so the clock runs on the host there.
     device = jax.devices("cpu")[0] if jax.default_backend() == "tpu" else None
     with jax.enable_x64(True), jax.default_device(device):
         yield
 
 
 def asked(question: Callable[..., Any], *arguments: Any) -> Any:
-    """What a rule or a model of the user's answers, by JAX's usual promotion of types and ranks.
-
-    Stricter settings are for our own code.
-    """
+    """What a rule or a model of the user's answers, by JAX's usual promotion of types and ranks."""
     with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
         return question(*arguments)
 
 
 def paused(pause: Callable[..., Any], *arguments: Any) -> Float64[Array, ""]:
-    """What a model of the network answers; NaN, which no check lets pass, where it is negative.
-
-    The selection also keeps a compiler from fusing a product of the model's with the sum that follows.
-    """
+    """What a model of the network answers; NaN, which no check lets pass, where it is negative."""
+    # The selection also keeps a compiler from fusing a product of the model's with the sum that follows.
     seconds = jnp.asarray(asked(pause, *arguments)).astype(jnp.float64)
     return jnp.where(seconds < 0, jnp.nan, seconds)
 

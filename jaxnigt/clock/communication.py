@@ -43,20 +43,12 @@ class Communication(abc.ABC):
 
     @abc.abstractmethod
     def pause(
-        self,
-        comm: Float64[Any, "... n"],
-        alive: Bool[Any, "... n"],
-        counts: Num[Any, "... n"],
+        self, comm: Float64[Any, "... n"], alive: Bool[Any, "... n"], counts: Num[Any, "... n"]
     ) -> Float64[Any, "..."]:
         """Seconds between the end of a round's collection and the end of the round.
 
         It may use jax.numpy, methods of arrays or the array API, as it is called with NumPy and with JAX
-        arrays.
-
-        Args:
-            comm: kappa_i in seconds, 0 for dead workers.
-            alive: which workers are not dead.
-            counts: gradients of each worker that entered the round.
+        arrays: kappa_i in seconds, 0 for dead workers; who is alive; and the counts of the round.
         """
 
     def __str__(self) -> str:
@@ -136,15 +128,7 @@ Model = Communication | str
 
 
 def model(given: Model, use: str) -> Communication:
-    """A communication model from what the user gave.
-
-    Args:
-        given: the model, its name or a table.
-        use: "rounds" or "arrivals", what it must be defined for.
-
-    Raises:
-        InputError: an unknown name, or a model that is not for this use.
-    """
+    """A communication model from what the user gave, checked to be for "rounds" or for "arrivals"."""
     allowed = [
         name for name, entry in entries("communication").items() if getattr(entry.maker, use, True)
     ]

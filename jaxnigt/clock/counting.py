@@ -2,8 +2,7 @@
 
 How many gradients have arrived by a time is a division. A bracket closes in on the arrival that ends a
 collection with counts that need not be exact. The few arrivals that are left are then taken one time at
-a time, with exact comparisons. Arrivals are ordered by (time, worker index), so that ties come out the
-same everywhere.
+a time, with exact comparisons.
 """
 
 from __future__ import annotations
@@ -20,8 +19,7 @@ from jaxnigt.clock.communication import Communication
 from jaxnigt.clock.pace import Pace, Timetable, timetable
 from jaxnigt.clock.rules import Additive, Counts, Rule, over, useful
 
-_MANY = 1e15
-"""More gradients than any round asks for."""
+_MANY = 1e15  # More gradients than any round asks for.
 
 
 class Selection(NamedTuple):
@@ -42,13 +40,7 @@ class Selection(NamedTuple):
 
 
 def select(table: Timetable, skip: Counts, rule: Rule) -> Selection:
-    """Find the first arrival at which a collection is over.
-
-    Args:
-        table: the workers' arrivals.
-        skip: f64[n], how many of each worker's first arrivals do not count.
-        rule: says when it is over.
-    """
+    """The first arrival at which the rule holds; the first `skip` arrivals of workers do not count."""
 
     def reached(position: Counts) -> Bool[Array, ""]:
         return over(rule, jnp.maximum(position - skip, 0.0))
@@ -101,14 +93,9 @@ def _decider(rule: Rule, counts: Counts, tied: Bool[Array, " n"]) -> Int64[Array
 
 
 def first_of(times: Float64[Array, " n"], m: Int[Array, ""]) -> Bool[Array, " n"]:
-    """Which m of n times come first, those of lower index before others at the same time.
-
-    By bisection on the bits of the numbers, which are in the same order as non-negative numbers.
-    """
+    """Which m of n times come first, those of lower index before others at the same time."""
+    # By bisection on the bits of the numbers, which are in the same order as non-negative numbers.
     bits = jax.lax.bitcast_convert_type(times, jnp.int64)
-
-    def apart(bracket: tuple[Array, Array]) -> Bool[Array, ""]:
-        return bracket[0] + 1 < bracket[1]
 
     def halve(bracket: tuple[Array, Array]) -> tuple[Array, Array]:
         low, high = bracket
@@ -121,12 +108,9 @@ def first_of(times: Float64[Array, " n"], m: Int[Array, ""]) -> Bool[Array, " n"
         return low, high
 
     # Fewer than m are at most `low`, and at least m at most `high`.
-    _, last = jax.lax.while_loop(apart, halve, (bits.min() - 1, bits.max()))
+    _, last = jax.lax.while_loop(lambda b: b[0] + 1 < b[1], halve, (bits.min() - 1, bits.max()))
     earlier, tied = bits < last, bits == last
     room = m - earlier.sum()
-
-    def crowded(bracket: tuple[Array, Array]) -> Bool[Array, ""]:
-        return bracket[0] < bracket[1]
 
     def narrow(bracket: tuple[Array, Array]) -> tuple[Array, Array]:
         low, high = bracket
@@ -137,7 +121,7 @@ def first_of(times: Float64[Array, " n"], m: Int[Array, ""]) -> Bool[Array, " n"
     # Among those tied for the last places, the lowest indices.
     n = len(times)
     start = jnp.where(tied.sum() > room, 0, n - 1), jnp.full((), n - 1)
-    until, _ = jax.lax.while_loop(crowded, narrow, start)
+    until, _ = jax.lax.while_loop(lambda b: b[0] < b[1], narrow, start)
     return earlier | (tied & (jnp.arange(n) <= until))
 
 
@@ -162,13 +146,7 @@ class Round(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Cancel:
-    """Rounds after each of which all workers restart at the new point.
-
-    Attributes:
-        rule: of any batch.
-        comm_model: the network.
-        alike: whether every round starts at time 0, so that `end` is a duration.
-    """
+    """Rounds after which all workers restart; if `alike`, all at 0, so that `end` is a duration."""
 
     rule: Rule
     comm_model: Communication
@@ -215,12 +193,7 @@ class Cancel:
 
 @dataclasses.dataclass(frozen=True)
 class Finish:
-    """Rounds in which a busy worker first finishes its stale gradient.
-
-    Attributes:
-        rule: of any batch.
-        comm_model: the network.
-    """
+    """Rounds in which a busy worker first finishes its stale gradient."""
 
     rule: Rule
     comm_model: Communication

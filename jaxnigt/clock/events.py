@@ -1,7 +1,6 @@
 """Rounds whose gradients take random times, arrival by arrival, and the draws of those times.
 
-Each gradient draws its own time with a key folded from (profile, round, worker, draw). The round is the
-one in which the gradient was started.
+Each gradient draws its own time with a key folded from (profile, round of its start, worker, draw).
 """
 
 from __future__ import annotations
@@ -20,11 +19,8 @@ from jaxnigt.clock.pace import Pace, finish, timetable
 from jaxnigt.clock.rules import Additive, Rule, over
 from jaxnigt.profiles import Noise
 
-_FLAT = 32
-"""Workers up to which one look at all of them is fastest on a CPU."""
-
-_ROW = 16
-"""Workers of a row, beyond that."""
+_FLAT = 32  # Workers up to which one look at all of them is fastest on a CPU.
+_ROW = 16  # Workers of a row, beyond that.
 
 
 class Queue(NamedTuple):
@@ -94,11 +90,9 @@ def words(key: Key[Array, ""]) -> Words:
 
 
 def fold(key: Words, *data: Int[Array, ""]) -> Words:
-    """`jax.random.fold_in` for each number in turn.
-
-    JAX compiles its hash as a loop on CPU and stacks the two words after every fold, which is a dozen
-    launches a draw. Written out, a draw is one fused operation with the same result.
-    """
+    """`jax.random.fold_in` for each number in turn."""
+    # JAX compiles its hash as a loop on CPU and stacks the two words after every fold, which is a dozen
+    # launches a draw. Written out, a draw is one fused operation with the same result.
     for number in data:
         key = _hashed(key, number.astype(jnp.uint32))
     return key
@@ -156,14 +150,9 @@ Carry = tuple[Float64[Array, ""], Float64[Array, " n"], Bool[Array, " n"]]
 
 @dataclasses.dataclass(frozen=True)
 class RandomRounds:
-    """Rounds of any rule under random times.
+    """Rounds of any rule under random times, of at most `largest` gradients asked for.
 
-    Attributes:
-        rule: of any batch.
-        finish: whether a busy worker first finishes its stale gradient.
-        comm_model: the network.
-        noise: the distribution that multiplies the time of a gradient.
-        largest: the largest batch of a round.
+    If `finish`, a busy worker first finishes its stale gradient.
     """
 
     rule: Rule

@@ -1,9 +1,8 @@
 """When work is done that starts at some time, at fixed or time-varying speed, for one profile.
 
-Work is counted in gradients. No product here feeds a sum directly. Compilers may fuse the two into one
+Work is counted in gradients. No product here feeds a sum directly: compilers may fuse the two into one
 rounding, which would order some ties differently from machine to machine. A division or a selection in
-between prevents it. An optimisation barrier does not, because it is gone by the time machine code is
-made.
+between prevents it; an optimisation barrier, which is gone by the time machine code is made, does not.
 """
 
 from __future__ import annotations
@@ -14,11 +13,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float64, Int64
 
+# Relative step back before an arrival, which is more than the rounding of counts that are not exact.
 _BACK = 1e-12
-"""Relative step back before an arrival, which is more than the rounding of counts that are not exact."""
-
+# A search for the deciding arrival ends when so few arrivals are left, or after so many steps.
 _FEW, _STEPS = 2.5, 40
-"""A search for the deciding arrival ends when so few arrivals are left, or after so many steps."""
 
 
 def before(time: Float64[Array, ""]) -> Float64[Array, ""]:
@@ -91,12 +89,8 @@ class Timetable(NamedTuple):
     def nearly(self, m: Float64[Array, ""], skip: Float64[Array, " n"]) -> Float64[Array, ""]:
         """A time before the m-th arrival of all workers together, and close to it.
 
-        The work that workers do adds up to m at some time. From there on the search goes to where whole
-        gradients nearly do.
-
-        Args:
-            m: how many arrivals.
-            skip: f64[n], first arrivals of each worker that do not count.
+        The work that workers do, without their first `skip` gradients, adds up to m at some time. From
+        there on the search goes to where whole gradients nearly do.
         """
         # Whole gradients tell the deciding arrival's own piece of time from the one before. Each piece
         # has a sum of its own, because XLA gives a sum over one axis of three to a library that is slow

@@ -77,11 +77,14 @@ def collect(
         restart: "cancel" drops unfinished work and restarts all workers at the new point. "finish" lets
             a busy worker complete its stale gradient, which is discarded, before it joins. A worker that
             gets free while the round communicates waits for the new point.
-        comm_model: how the round communicates, a `Communication` or its name.
+        comm_model: how the round communicates, a `Communication` or its name: "allreduce" adds max_i
+            kappa_i over live workers, "server" over contributors, "serial" the sum over contributors;
+            "gather" (for "cancel") ends at the first t at which the rule holds for gradients computed by
+            t - kappa_i.
         counts: whether to return the counts, which take 4 K n bytes a profile where rounds differ.
 
     Returns:
-        Rounds with end f64[..., K] and counts i32[..., K or 1, n].
+        Rounds with end f64[..., K] seconds and counts i32[..., K or 1, n].
 
     Raises:
         InputError: a number below 1, a profile with the wrong number of workers, an unknown name, or
@@ -107,22 +110,9 @@ def synchronous(
 ) -> Rounds:
     """Rounds in which each worker computes `per_worker` gradients and all wait for the slowest.
 
-    A dead worker never delivers, so the rounds of its profile end at `inf`.
-
-    Args:
-        profile: times of n workers; leading axes are profiles.
-        rounds: K, how many rounds.
-        per_worker: gradients of each worker in a round, one number or i[K].
-        key: for random times; consumed.
-        comm_model: "allreduce" adds max_i kappa_i over live workers; "server" and "gather" end at
-            max_i (per_worker h_i + kappa_i); "serial" adds the sum of kappa_i.
-        counts: as for `collect`.
-
-    Returns:
-        Rounds with end f64[..., K] and counts i32[..., K or 1, n].
-
-    Raises:
-        InputError: a number below 1, an unknown communication model, or random times without a key.
+    `per_worker` is one number or i[K]. A dead worker never delivers, so the rounds of its profile end at
+    inf. With "server" and "gather" rounds end at max_i (per_worker h_i + kappa_i). The rest is as for
+    `collect`.
 
     Example:
         >>> from jaxnigt.profiles import power_law
@@ -145,21 +135,8 @@ def m_synchronous(
 ) -> Rounds:
     """Rounds that end with the first gradient of each of the m first workers; the rest is dropped.
 
-    Source: m-Synchronous SGD (Begunov and Tyurin, arXiv 2602.03802).
-
-    Args:
-        profile: times of n workers; leading axes are profiles.
-        m: workers that a round waits for, 1 to n.
-        rounds: K, how many rounds.
-        key: for random times; consumed.
-        comm_model: as for `synchronous`, with the m contributors in place of all workers.
-        counts: as for `collect`.
-
-    Returns:
-        Rounds with end f64[..., K] and counts i32[..., K or 1, n] of zeros and ones.
-
-    Raises:
-        InputError: m not in 1 to n, an unknown communication model, or random times without a key.
+    m is in 1 to n. With "server" and "gather" rounds end at max_i (h_i + kappa_i) over contributors. The
+    rest is as for `collect`. Source: m-Synchronous SGD (Begunov and Tyurin, arXiv 2602.03802).
 
     Example:
         >>> from jaxnigt.profiles import power_law
@@ -182,25 +159,8 @@ def rennala(
 ) -> Rounds:
     """Rounds that end with the first `batch` gradients computed at the round's point.
 
-    Source: Algorithm 2 of arXiv 2509.24305, where unfinished work is stopped (`restart="cancel"`).
-
-    Args:
-        profile: times of n workers; leading axes are profiles.
-        batch: M, gradients that enter a round, one number or i[K].
-        rounds: K, how many rounds.
-        key: for random times; consumed.
-        restart: "cancel" or "finish", as for `collect`.
-        comm_model: "allreduce" adds max_i kappa_i over live workers, "server" over contributors,
-            "serial" the sum over contributors; "gather" (for "cancel") ends at the first t at which the
-            rule holds for gradients computed by t - kappa_i.
-        counts: as for `collect`.
-
-    Returns:
-        Rounds with end f64[..., K] and counts i32[..., K or 1, n].
-
-    Raises:
-        InputError: a number below 1, an unknown restart rule or communication model, or random times
-            without a key.
+    `batch` is M, one number or i[K]. The rest is as for `collect`. Source: Algorithm 2 of arXiv
+    2509.24305, where unfinished work is stopped (`restart="cancel"`).
 
     Example:
         >>> from jaxnigt.profiles import power_law
@@ -223,22 +183,9 @@ def malenia(
 ) -> Rounds:
     """Rounds that end with the first arrival at which ((1/n) sum_i 1/M_i)^-1 >= M/n.
 
-    Every worker delivers at least one gradient, so a dead worker makes rounds end at `inf`. Sums of
-    1/M_i that are equal as fractions count as equal. Source: Algorithm 3 of arXiv 2509.24305.
-
-    Args:
-        profile: times of n workers; leading axes are profiles.
-        batch: M, one number or i[K].
-        rounds: K, how many rounds.
-        key: for random times; consumed.
-        comm_model: as for `rennala` with restart="cancel".
-        counts: as for `collect`.
-
-    Returns:
-        Rounds with end f64[..., K] and counts i32[..., K or 1, n].
-
-    Raises:
-        InputError: a number below 1, an unknown communication model, or random times without a key.
+    `batch` is M, one number or i[K]. Every worker delivers at least one gradient, so a dead worker makes
+    rounds end at inf. Sums of 1/M_i that are equal as fractions count as equal. The rest is as for
+    `collect`. Source: Algorithm 3 of arXiv 2509.24305.
 
     Example:
         >>> from jaxnigt.profiles import Profile
@@ -292,19 +239,9 @@ def run(
         kernel = Cancel(template, network, alike)
     end, count = over_profiles(kernel if counts else _EndsOnly(kernel), profile, key, kinds)
     if which is not None:
-        end = _ends(end, which)
+        # Alike rounds end at multiples of one duration, which loses nothing to a running sum.
+        steps = np.arange(1, len(which) + 1)
+        end = end * steps if len(kinds) == 1 else np.cumsum(end[..., which], axis=-1)
         if counts and len(kinds) > 1:
             count = count[..., which, :]
     return Rounds(end, count, rule, batches, restart, network)
-
-
-def _ends(
-    durations: Float64[np.ndarray, "*profiles u"], which: np.ndarray
-) -> Float64[np.ndarray, "*profiles K"]:
-    """Ends of rounds from the durations of their u kinds.
-
-    Alike rounds end at multiples of one duration, which loses nothing to a running sum.
-    """
-    if durations.shape[-1] == 1:
-        return durations * np.arange(1, len(which) + 1)
-    return np.cumsum(durations[..., which], axis=-1)

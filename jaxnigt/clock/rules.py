@@ -32,8 +32,7 @@ from jaxnigt.registry import declare, register
 Counts = Float64[Array, " n"]
 """Gradients of each worker as whole numbers in float64, which compilers handle faster than integers."""
 
-_SLACK = 1e-12
-"""Relative slack of Malenia's condition: sums of 1/M_i that are equal as fractions count as equal."""
+_SLACK = 1e-12  # Sums of 1/M_i that are equal as fractions count as equal.
 
 Self = TypeVar("Self", bound="Rule")
 
@@ -48,14 +47,7 @@ class Rule(abc.ABC):
 
     @abc.abstractmethod
     def done(self, counts: Num[Any, "... n"]) -> Bool[Any, "..."]:
-        """Whether a round with these gradients of each worker is over.
-
-        Args:
-            counts: i[..., n], gradients of each worker that have arrived in the round.
-
-        Returns:
-            bool[...].
-        """
+        """Whether a round is over when counts i[..., n] of each worker's gradients have arrived."""
 
     @property
     def batch(self) -> int | None:
@@ -65,8 +57,8 @@ class Rule(abc.ABC):
     def check(self, n: int) -> None:  # noqa: B027  (most rules can be satisfied by any number)
         """Raise InputError where a profile of n workers cannot satisfy the rule."""
 
-    # Hints: they change how fast results come and what of them is known beforehand, and no result. Their
-    # names begin with hint_, so that a field of your own does not become one by accident.
+    # Hints change how fast results come and what of them is known beforehand, and no result. Their names
+    # begin with hint_, so that a field of your own does not become one by accident.
 
     @property
     def hint_share(self) -> Any:
@@ -80,10 +72,8 @@ class Rule(abc.ABC):
     def hint_slots(self, size: int, heterogeneous: bool) -> Int[np.ndarray, " B"] | None:
         """The workers of a round's gradients where the clock cannot change them, else None.
 
-        Args:
-            size: gradients of the round.
-            heterogeneous: whether it matters whose gradients they are. Where it does not, worker 0
-                stands for all.
+        Unless workers are `heterogeneous` it does not matter whose they are, and worker 0 stands for
+        all.
         """
         return None
 
@@ -96,16 +86,11 @@ class Rule(abc.ABC):
         return 16
 
     def hint_low(self, table: Timetable, skip: Counts) -> Float64[Array, ""]:
-        """A time before the deciding arrival, and close to it.
+        """A time before the deciding arrival, and close to it, by doubling and then by bisection.
 
-        By bisection on whether the rule holds, after the first time at which it does has been bracketed
-        by doubling. The work of workers is rounded down, so that the counts may be off by one at an
-        arrival.
-
-        Args:
-            table: arrivals of the workers.
-            skip: f64[n], first arrivals of each worker that do not count.
+        `skip` says how many of each worker's first arrivals do not count.
         """
+        # The work of workers is rounded down, so that counts may be off by one at an arrival.
         enough = functools.partial(_by_work, self, table, skip)
 
         def far(state: tuple[Array, Array]) -> Bool[Array, ""]:
@@ -151,10 +136,8 @@ def over(rule: Rule, counts: Float64[Array, "*any n"]) -> Bool[Array, "*any"]:
 
 
 def total(scores: Float64[Array, "*any n s"]) -> Float64[Array, "*any s"]:
-    """The sum over workers, one by one along the last axis.
-
-    XLA gives a sum over the first axis of a narrow array to a library that is slow at it.
-    """
+    """The sum over workers, one by one along the last axis."""
+    # XLA gives a sum over the first axis of a narrow array to a library that is slow at it.
     return jnp.stack([scores[..., i].sum(axis=-1) for i in range(scores.shape[-1])], axis=-1)
 
 
@@ -200,10 +183,9 @@ def _anyone(self: Rule, size: int, heterogeneous: bool) -> Int[np.ndarray, " B"]
 @register("rennala")
 @dataclasses.dataclass(frozen=True)
 class Rennala(_Batched, Additive):  # pyright: ignore[reportIncompatibleVariableOverride]
-    """The first M gradients, whoever computes them. Source: Algorithm 2 of arXiv 2509.24305.
+    """The first M = `batch` gradients, whoever computes them.
 
-    Attributes:
-        batch: M.
+    Source: Algorithm 2 of arXiv 2509.24305.
     """
 
     def done(self, counts: Num[Any, "... n"]) -> Bool[Any, "..."]:
@@ -232,10 +214,9 @@ class Rennala(_Batched, Additive):  # pyright: ignore[reportIncompatibleVariable
 @register("malenia")
 @dataclasses.dataclass(frozen=True)
 class Malenia(_Batched, Additive):  # pyright: ignore[reportIncompatibleVariableOverride]
-    """Until ((1/n) sum_i 1/M_i)^-1 >= M/n, with 1/0 = inf. Source: Algorithm 3 of arXiv 2509.24305.
+    """Until ((1/n) sum_i 1/M_i)^-1 >= M/n for M = `batch`, with 1/0 = inf.
 
-    Attributes:
-        batch: M.
+    Source: Algorithm 3 of arXiv 2509.24305.
     """
 
     def done(self, counts: Num[Any, "... n"]) -> Bool[Any, "..."]:
@@ -271,12 +252,7 @@ class Malenia(_Batched, Additive):  # pyright: ignore[reportIncompatibleVariable
 @register("synchronous")
 @dataclasses.dataclass(frozen=True)
 class Synchronous(Rule):
-    """The same number of gradients from each of n workers. The slowest is waited for.
-
-    Attributes:
-        workers: n.
-        per_worker: gradients of each of them.
-    """
+    """`per_worker` gradients from each of n = `workers` workers. The slowest is waited for."""
 
     workers: int = 10
     per_worker: int = 1
@@ -324,11 +300,7 @@ class Synchronous(Rule):
 @register("m_synchronous")
 @dataclasses.dataclass(frozen=True)
 class MSynchronous(_Batched):
-    """One gradient from each of the m first workers. Source: Begunov and Tyurin, arXiv 2602.03802.
-
-    Attributes:
-        batch: m.
-    """
+    """One gradient from each of the m = `batch` first workers. Source: arXiv 2602.03802."""
 
     batch: int = 5
 

@@ -15,8 +15,7 @@ from jaxnigt.clock.rules import Rule
 from jaxnigt.profiles import Profile
 
 _REL = 1e-9
-_BLOCK_NUMBERS = 2**22
-"""Profiles x rounds x workers that are looked at together, each as a few float64."""
+_BLOCK_NUMBERS = 2**22  # Profiles x rounds x workers that are looked at together.
 
 
 def verify(result: Rounds | Arrivals, profile: Profile) -> None:
@@ -26,10 +25,6 @@ def verify(result: Rounds | Arrivals, profile: Profile) -> None:
     earlier and, where times are not random, that no worker is faster or slower than its times allow. For
     arrivals it checks that times are in order, ties by worker, that staleness is what the order implies,
     and that no worker or link is faster than its times allow.
-
-    Args:
-        result: of a function of `jaxnigt.clock`.
-        profile: what that function was given.
 
     Raises:
         InvariantError: names the first broken invariant and where.
@@ -121,10 +116,7 @@ def _verify_rounds(rounds: Rounds, profile: Profile) -> None:
 
 
 def _verify_rule(rounds: Rounds, counts: np.ndarray, never: np.ndarray) -> None:
-    """The rule holds in every round that ends, and did not hold one arrival earlier.
-
-    The rule is asked by its `done`, on NumPy arrays; the kernels ask it in other ways.
-    """
+    """The rule holds in every round that ends, and did not hold one arrival earlier, by its `done`."""
     name = type(rounds.rule).__name__
     holds, failed = never.copy(), never.copy()
     for size in np.unique(rounds.sizes):
@@ -144,11 +136,9 @@ def _done(rule: Rule, counts: np.ndarray) -> np.ndarray:
 
 
 def _fails_earlier(rule: Rule, counts: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """Whether the rule fails once the last gradient of one of the contributors is dropped.
-
-    Who came last is one of them. Workers with the fewest gradients are tried first, as the rules of this
-    package nearly all depend on them most, so that few rounds are left after the first try.
-    """
+    """Whether the rule fails once the last gradient of one of the contributors is dropped."""
+    # Who came last is one of them. Workers with the fewest gradients are tried first, as the rules of
+    # this package nearly all depend on them most, so that few rounds are left after the first try.
     fails = known.copy()
     order = np.argsort(np.where(counts > 0, counts, np.iinfo(counts.dtype).max), axis=-1, kind="stable")
     for place in range(counts.shape[-1]):
@@ -171,11 +161,8 @@ def _verify_speed(rounds: Rounds, counts: np.ndarray, duration: np.ndarray, prof
     start = np.where(ended, rounds.end, 0.0) - np.where(ended, duration, 0.0)
     until = np.where(ended, rounds.end, 0.0)[..., None] - _pause(rounds, counts, live, comm)
     most = _work(profile, start, until * (1 + _REL))
-    _require(
-        "no worker is faster than its times allow",
-        (counts <= most * (1 + _REL) + _REL) | ~ended[..., None],
-        "..., round, worker",
-    )
+    few = (counts <= most * (1 + _REL) + _REL) | ~ended[..., None]
+    _require("no worker is faster than its times allow", few, "..., round, worker")
     # A worker with a share of its own stops there, so that its count does not tell how slow it is.
     if rounds.restart == "cancel" and rounds.rule.hint_share is None:
         least = np.floor(_work(profile, start, until - _REL * (until + 1)) - _REL)
@@ -248,9 +235,7 @@ def _previous(worker: np.ndarray) -> np.ndarray:
     order = np.argsort(worker, axis=-1, kind="stable")
     sorted_worker = np.take_along_axis(worker, order, axis=-1)
     earlier = np.concatenate([np.full_like(order[..., :1], -1), order[..., :-1]], axis=-1)
-    first = np.concatenate(
-        [np.ones_like(order[..., :1], bool), sorted_worker[..., 1:] != sorted_worker[..., :-1]], axis=-1
-    )
     previous = np.empty_like(order)
+    first = np.diff(sorted_worker, axis=-1, prepend=-1) != 0
     np.put_along_axis(previous, order, np.where(first, -1, earlier), axis=-1)
     return previous

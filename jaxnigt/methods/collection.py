@@ -110,8 +110,8 @@ class Asynchronous:
 
     Attributes:
         rule: which gradients are accepted; None for all.
-        lanes: gradients that training computes together at most; by default as many as pay on the
-            hardware. It changes how fast a program runs, not what it computes.
+        lanes: gradients that training computes together at most, which changes no result; by default as
+            many as pay on the hardware.
 
     Example:
         >>> Asynchronous().batch

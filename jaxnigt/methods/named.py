@@ -60,6 +60,8 @@ def rennala_nigt(
 ) -> Method:
     """Rennala NIGT: the first M gradients of a round, one aggregation, one NIGT step.
 
+    Source: Algorithms 1 and 2 of arXiv 2509.24305.
+
     Args:
         batch: M, gradients of a round.
         init_batch: M_init, gradients of the first round; `batch` by default.
@@ -73,9 +75,6 @@ def rennala_nigt(
     Example:
         >>> rennala_nigt(batch=8, stepsize=[0.01, 0.1]).leaf_shape
         (2,)
-
-    References:
-        Algorithms 1 and 2 of arXiv 2509.24305.
     """
     collection = Collection(Rennala(batch), restart=restart)
     return _nigt_method("rennala_nigt", collection, init_batch, stepsize, momentum)
@@ -92,14 +91,12 @@ def malenia_nigt(
     """Malenia NIGT: per-worker means until their harmonic stopping rule holds, one NIGT step.
 
     For workers whose problems differ: the aggregate is unbiased for the mean of their gradients. `batch`
-    is M of the rule ((1/n) sum_i 1/M_i)^-1 >= M/n, and the rest is as for `rennala_nigt`.
+    is M of the rule ((1/n) sum_i 1/M_i)^-1 >= M/n, and the rest is as for `rennala_nigt`. Source:
+    Algorithms 1 and 3 of arXiv 2509.24305.
 
     Example:
         >>> malenia_nigt(batch=8).collection.rule
         Malenia(batch=8)
-
-    References:
-        Algorithms 1 and 3 of arXiv 2509.24305.
     """
     collection = Collection(Malenia(batch), worker_mean)
     return _nigt_method("malenia_nigt", collection, init_batch, stepsize, momentum)
@@ -122,14 +119,12 @@ def synchronous_nigt(
 ) -> Method:
     """Synchronized NIGT: one gradient from each of n workers, one aggregation, one NIGT step.
 
-    `batch` is n, `init_batch` a multiple of it, and the rest is as for `rennala_nigt`.
+    `batch` is n, `init_batch` a multiple of it, and the rest is as for `rennala_nigt`. Source: Algorithm
+    1 of arXiv 2509.24305 with synchronous aggregation.
 
     Example:
         >>> synchronous_nigt(batch=4).sizes(3)
         array([4, 4, 4])
-
-    References:
-        Algorithm 1 of arXiv 2509.24305 with synchronous aggregation.
     """
     collection = Collection(Synchronous(batch))
     return _nigt_method("synchronous_nigt", collection, init_batch, stepsize, momentum)
@@ -147,14 +142,12 @@ def m_synchronous_nigt(
 ) -> Method:
     """m-synchronous NIGT: one gradient from each of the m first workers, one NIGT step.
 
-    `batch` is m, and the rest is as for `rennala_nigt`.
+    `batch` is m, and the rest is as for `rennala_nigt`. Source: Algorithm 1 of arXiv 2509.24305 with the
+    collection of arXiv 2602.03802.
 
     Example:
         >>> m_synchronous_nigt(batch=2).sizes(2)
         array([2, 2])
-
-    References:
-        Algorithm 1 of arXiv 2509.24305 with the collection of arXiv 2602.03802.
     """
     collection = Collection(MSynchronous(batch))
     return _nigt_method("m_synchronous_nigt", collection, None, stepsize, momentum)
@@ -172,14 +165,11 @@ def rennala_pg(batch: int = 20, *, stepsize: ArrayLike = 2**-5, restart: Restart
     """Rennala PG: the collection of `rennala_nigt` and a plain gradient step.
 
     Its step is `stepsize` times the gradient; the other arguments, and the errors, are those of
-    `rennala_nigt`.
+    `rennala_nigt`. Source: Rennala SGD, Tyurin and Richtarik, arXiv 2305.12387.
 
     Example:
         >>> rennala_pg(batch=8)
         Method(rennala_pg: Collection of rennala(batch=8); stepsize=0.03125)
-
-    References:
-        Rennala SGD, Tyurin and Richtarik, arXiv 2305.12387.
     """
     return _pg_method("rennala_pg", Collection(Rennala(batch), restart=restart), stepsize)
 
@@ -188,12 +178,11 @@ def rennala_pg(batch: int = 20, *, stepsize: ArrayLike = 2**-5, restart: Restart
 def malenia_pg(batch: int = 20, *, stepsize: ArrayLike = 2**-5) -> Method:
     """Malenia PG: the collection of `malenia_nigt` and the step of `rennala_pg`.
 
+    Source: Malenia SGD, Tyurin and Richtarik, arXiv 2305.12387.
+
     Example:
         >>> malenia_pg().collection.replayable(heterogeneous=False)
         False
-
-    References:
-        Malenia SGD, Tyurin and Richtarik, arXiv 2305.12387.
     """
     return _pg_method("malenia_pg", Collection(Malenia(batch), worker_mean), stepsize)
 
@@ -220,16 +209,13 @@ def synchronous_pg(batch: int = 10, *, stepsize: ArrayLike = 2**-5) -> Method:
 def n_pg_igt(*, stepsize: ArrayLike = 0.1, momentum: ArrayLike = 1.0) -> Method:
     """N-PG-IGT: one worker, one gradient a step, with decreasing momentum and stepsize.
 
-    Momentum is momentum * (2/(t+2))^(4/5) and the stepsize stepsize * 2/(t+2) at update t; the point
-    of a gradient is extrapolated with the momentum that it is applied with. Arguments may be arrays, as
-    for `rennala_nigt`.
+    Momentum is momentum * (2/(t+2))^(4/5) and the stepsize stepsize * 2/(t+2) at update t; the point of
+    a gradient is extrapolated with the momentum that it is applied with. Arguments may be arrays, as for
+    `rennala_nigt`. Source: Fatkhullin, Barakat, Kireeva, He, arXiv 2302.01734.
 
     Example:
         >>> n_pg_igt().sizes(2)
         array([1, 1])
-
-    References:
-        Fatkhullin, Barakat, Kireeva, He, arXiv 2302.01734.
     """
     leaves = _leaves(stepsize, momentum)
     return Method("n_pg_igt", Collection(Synchronous(1)), n_pg_igt_update, 1, nigt_eval_params, leaves)
@@ -254,10 +240,11 @@ def afedpg(
 ) -> Method:
     """AFedPG: every gradient updates the server as it arrives, by a normalised momentum step.
 
-    A worker that gets version v of the model samples at the lookahead point
-    theta_v + ((1 - eta_v) / eta_v) (theta_v - theta_{v-1}); its gradient enters the momentum with
-    the same eta_v, however many updates have come between, so that the extrapolation cancels the
-    second-order error of exactly that weight.
+    A worker that gets version v of the model samples at the lookahead point theta_v + ((1 - eta_v) /
+    eta_v) (theta_v - theta_{v-1}); its gradient enters the momentum with the same eta_v, however many
+    updates have come between, so that the extrapolation cancels the second-order error of exactly that
+    weight. Source: Lan, Han, Hashemi, Aggarwal, Brinton, arXiv 2404.08003. The first direction is the
+    first gradient, which the paper leaves open (derived).
 
     Args:
         stepsize: as for `rennala_nigt`.
@@ -273,10 +260,6 @@ def afedpg(
     Example:
         >>> afedpg(stepsize=0.01).name
         'afedpg'
-
-    References:
-        Lan, Han, Hashemi, Aggarwal, Brinton, arXiv 2404.08003. The first direction is the first
-        gradient, which the paper leaves open (derived).
     """
     choice("schedule", schedule, _SCHEDULES)
     chosen = None if rule is None else make("arrival_rule", rule)
@@ -302,6 +285,8 @@ def collect_nigt(
 ) -> Method:
     """NIGT on rounds of any rule: one aggregation and one NIGT step a round.
 
+    Source: Algorithm 1 of arXiv 2509.24305 with another collection.
+
     Args:
         rule: says when a round is over, or the registered name of such a rule.
         weights: of the gradients, "mean", "worker_mean" or a function of the counts.
@@ -316,9 +301,6 @@ def collect_nigt(
     Example:
         >>> collect_nigt("malenia", weights="worker_mean").collection.rule
         Malenia(batch=20)
-
-    References:
-        Algorithm 1 of arXiv 2509.24305 with another collection.
     """
     if isinstance(weights, str):
         choice("weights", weights, _WEIGHTS)

@@ -69,11 +69,7 @@ register("none", "normalisation")(lambda: None)
 @register("fixed")
 @dataclasses.dataclass(frozen=True)
 class FixedNormalisation(Normalisation):
-    """(x - mean) / std with given numbers.
-
-    Attributes:
-        mean: one number for each entry of an observation, or one for all.
-        std: likewise, positive.
+    """(x - mean) / std with given numbers, one for each entry of an observation or one for all.
 
     Example:
         >>> print(FixedNormalisation(mean=1.0, std=2.0).apply({}, jnp.array([1.0, 5.0])))

@@ -167,6 +167,8 @@ def garnet(
 ) -> MDP:
     """Random decision problems: each action leads to a few random states, and rewards are in [0, 1].
 
+    Source: Archibald, McKinnon, Thomas, On the generation of Markov decision processes, 1995.
+
     Args:
         states: s.
         actions: a.
@@ -178,9 +180,6 @@ def garnet(
 
     Raises:
         InputError: a number out of range.
-
-    References:
-        Archibald, McKinnon, Thomas, On the generation of Markov decision processes, 1995.
 
     Example:
         >>> garnet(states=4, workers=2).reward.shape

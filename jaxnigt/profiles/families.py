@@ -105,14 +105,7 @@ def lognormal(n: int, sigma: ArrayLike = 1.0, seed: int = 0, comm: ArrayLike = 0
 def decreasing(
     n: int, exponent: ArrayLike = 0.5, factor: float = 2.0, every: float = 100.0, times: int = 4
 ) -> Profile:
-    """h_i = i^exponent [s], and all workers get `factor` times faster `times` times, every so often.
-
-    Args:
-        n: workers.
-        exponent: of h_i = i^exponent.
-        factor: by which the power grows at each break, above 0.
-        every: seconds between two breaks.
-        times: how many breaks.
+    """h_i = i^exponent [s], and all workers get `factor` times faster `times` times, `every` [s].
 
     Example:
         >>> decreasing(1, every=10.0, times=2).power[0]
@@ -133,16 +126,10 @@ def outages(
     compute: ArrayLike = 1.0,
     comm: ArrayLike = 0.0,
 ) -> Profile:
-    """Workers that are now and then away: power 0 in some pieces of time, 1 in the others.
+    """`equal` workers that are now and then away: power 0 in some pieces of time, 1 in the others.
 
-    Args:
-        n: workers.
-        share: probability that a worker is away in a piece, in [0, 1).
-        length: seconds of a piece.
-        until: seconds after which nobody is away any more.
-        seed: of NumPy's generator; all profiles of a batch share the outages.
-        compute: nominal seconds per gradient.
-        comm: seconds of communication.
+    In each piece of `length` seconds until `until`, a worker is away with probability `share`, in [0,
+    1). The draws come from NumPy's generator with this seed: all profiles of a batch share them.
 
     Example:
         >>> outages(2, length=5.0, until=10.0).power[1].shape

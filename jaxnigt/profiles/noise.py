@@ -25,7 +25,7 @@ from jaxnigt.registry import declare, named, register
 class Noise:
     """A distribution of mean 1, the same for all workers. It multiplies the seconds of each gradient.
 
-    A subclass is a frozen dataclass. It needs `quantile`, or `sample` where the distribution has none.
+    A subclass is a frozen dataclass with `quantile`, or with `sample` where the distribution has none.
     """
 
     def quantile(self, uniform: Float64[Array, ""]) -> Float64[Array, ""]:
@@ -63,11 +63,7 @@ class Exponential(Noise):
 @register("lognormal")
 @dataclasses.dataclass(frozen=True)
 class Lognormal(Noise):
-    """exp(sigma z - sigma^2 / 2) with z standard normal.
-
-    Attributes:
-        sigma: standard deviation of the logarithm, above 0.
-    """
+    """exp(sigma z - sigma^2 / 2) with z standard normal and sigma above 0."""
 
     sigma: float
 
@@ -84,11 +80,7 @@ class Lognormal(Noise):
 @register("gamma")
 @dataclasses.dataclass(frozen=True)
 class Gamma(Noise):
-    """A gamma distribution divided by its shape. Its variance is 1 / shape.
-
-    Attributes:
-        shape: of the distribution, above 0.
-    """
+    """A gamma distribution divided by its shape, which is above 0. Its variance is 1 / shape."""
 
     shape: float
 
@@ -103,11 +95,7 @@ class Gamma(Noise):
 @register("pareto")
 @dataclasses.dataclass(frozen=True)
 class Pareto(Noise):
-    """A Pareto distribution scaled to mean 1.
-
-    Attributes:
-        alpha: exponent of the tail, above 1.
-    """
+    """A Pareto distribution scaled to mean 1; the exponent alpha of its tail is above 1."""
 
     alpha: float
 
@@ -122,12 +110,7 @@ class Pareto(Noise):
 @register("bernoulli_outage")
 @dataclasses.dataclass(frozen=True)
 class BernoulliOutage(Noise):
-    """Now and then a gradient takes many times as long. The whole is scaled to mean 1.
-
-    Attributes:
-        probability: of a slow gradient, in [0, 1).
-        slowdown: how many times as long it takes, above 0.
-    """
+    """With a probability in [0, 1) a gradient takes `slowdown` > 0 times as long, scaled to mean 1."""
 
     probability: float
     slowdown: float

@@ -61,15 +61,13 @@ class ZeroChain(NamedTuple):
 
     t_k(x) = Psi(-x_{k-1}) Phi(-x_k) - Psi(x_{k-1}) Phi(x_k) with x_0 = 1. The gradient in a coordinate
     vanishes until the one before it has passed 1/2, so that every step discovers one coordinate at most.
+    Source: Carmon, Duchi, Hinder, Sidford, arXiv 1710.11606.
 
     Attributes:
         terms: f[W, C, T], each worker's share of each term.
         height: f[C], the scale of values.
         width: f[C], the scale of coordinates.
         threshold: f[], a coordinate counts as discovered where |x| / width is above it.
-
-    References:
-        Carmon, Duchi, Hinder, Sidford, arXiv 1710.11606.
     """
 
     terms: Float[Array, "W C T"]
@@ -117,15 +115,13 @@ class QuadraticChain(NamedTuple):
 
     f(x) = (sqrt(mu) / 2) (x_1 - 1)^2 + sum_k links_k ((x_{k+1} - x_k)^2 / 2 + mu Upsilon(x_k)).
     Gradients are exact, because noise in the undiscovered coordinate would have no bounded variance.
+    Source: Carmon, Duchi, Hinder, Sidford, arXiv 1711.00841, with r = 1.
 
     Attributes:
         links: f[T], 1 where a coordinate is linked to the next; 0 for the last one and for padding.
         height: f[1], the scale of values.
         width: f[1], the scale of coordinates.
         mu: f[1], in (0, 1].
-
-    References:
-        Carmon, Duchi, Hinder, Sidford, arXiv 1711.00841, with r = 1.
     """
 
     links: Float[Array, " T"]
@@ -175,7 +171,9 @@ class Chain(ExactProblem):
     discovered one multiplied by xi / p_i, xi ~ Bernoulli(p_i). Only one of these coordinates is not 0,
     so the mean of M draws has it multiplied by Binomial(M, p_i) / (M p_i).
 
-    Params are {"x": f[C, T]}: C chains of T coordinates. They start at 0 whatever the key.
+    Params are {"x": f[C, T]}: C chains of T coordinates. They start at 0 whatever the key. Source:
+    Carmon et al., arXiv 1710.11606; Arjevani et al., arXiv 1912.02365 (the oracle); Tyurin and
+    Richtarik, 2024 (the oracle with prog_0 and the time it takes).
 
     Attributes:
         function: the chains themselves.
@@ -184,10 +182,6 @@ class Chain(ExactProblem):
         constants: of J, those that the instance was built for.
         epsilon: the accuracy for which it is hard. While `progress` is below `levels`,
             |grad J| > epsilon (with C > 1 chains, see `chain_blocks`).
-
-    References:
-        Carmon et al., arXiv 1710.11606; Arjevani et al., arXiv 1912.02365 (the oracle); Tyurin and
-        Richtarik, 2024 (the oracle with prog_0 and the time it takes).
     """
 
     function: ZeroChain | QuadraticChain

@@ -36,10 +36,12 @@ def chain(
 ) -> Chain:
     """The scaled zero-chain: the hardest J known to us for a method of given constants and accuracy.
 
-    J(x) = -a F_T(x / b) with a = 2 epsilon b, b = max(304 epsilon / L_g, sqrt(4140 epsilon / L_h)),
-    T = floor(delta / (24 epsilon b)) and p = min(1, (46 epsilon / sigma)^2). While a coordinate is
+    J(x) = -a F_T(x / b) with a = 2 epsilon b, b = max(304 epsilon / L_g, sqrt(4140 epsilon / L_h)), T =
+    floor(delta / (24 epsilon b)) and p = min(1, (46 epsilon / sigma)^2). While a coordinate is
     undiscovered, |grad J| > 2 epsilon. A method that with probability 1/2 has not discovered all of them
-    therefore has E|grad J| > epsilon. The default is -F_10 itself with p = 1/4.
+    therefore has E|grad J| > epsilon. The default is -F_10 itself with p = 1/4. Source: Carmon et al.,
+    arXiv 1710.11606; Arjevani et al., arXiv 1912.02365. The constant 2070 and the scaling for E|grad J|
+    <= epsilon with a Lipschitz Hessian are derived.
 
     Args:
         delta: upper bound of J* - J(0).
@@ -53,10 +55,6 @@ def chain(
 
     Raises:
         InputError: a number out of range, or an accuracy so coarse that no coordinate is left.
-
-    References:
-        Carmon et al., arXiv 1710.11606; Arjevani et al., arXiv 1912.02365. The constant 2070 and the
-        scaling for E|grad J| <= epsilon with a Lipschitz Hessian are derived.
 
     Example:
         >>> problem = chain(epsilon=0.25)
@@ -88,11 +86,8 @@ def chain_group(
     the sum over them; the best k makes this time that of Malenia up to a factor 1 + ln n.
 
     `owners` are counted from 0 or, as in lists, from the end; `sigma` is that of each worker. The other
-    arguments, and the errors, are those of `chain`.
-
-    References:
-        Tyurin and Richtarik, arXiv 2305.12387, for an objective that one worker holds. Groups and the
-        scaling are derived.
+    arguments, and the errors, are those of `chain`. Source: Tyurin and Richtarik, arXiv 2305.12387, for
+    an objective that one worker holds. Groups and the scaling are derived.
 
     Example:
         >>> chain_group(workers=4, owners=[2, 3]).probability
@@ -126,11 +121,8 @@ def chain_split(
     owners. Without noise |grad J| > epsilon is enough, and the slope is epsilon instead of 2 epsilon.
 
     `owners` are who holds the odd links and who the even ones, counted from 0. The other arguments, and
-    the errors, are those of `chain`.
-
-    References:
-        Tyurin and Richtarik, 2024, the proof of their lower bound for heterogeneous workers. The scaling
-        with a Lipschitz Hessian is derived.
+    the errors, are those of `chain`. Source: Tyurin and Richtarik, 2024, the proof of their lower bound
+    for heterogeneous workers. The scaling with a Lipschitz Hessian is derived.
 
     Example:
         >>> chain_split().levels
@@ -172,11 +164,8 @@ def chain_blocks(
     `chain_group` is harder.
 
     `slowness` holds the h_i up to a common factor; `sigma` is that of each worker. The other arguments,
-    and the errors, are those of `chain`.
-
-    References:
-        Tyurin and Richtarik, arXiv 2305.12387 (blocks of coordinates). The choice of g_i and the case of
-        a Lipschitz Hessian are derived.
+    and the errors, are those of `chain`. Source: Tyurin and Richtarik, arXiv 2305.12387 (blocks of
+    coordinates). The choice of g_i and the case of a Lipschitz Hessian are derived.
 
     Example:
         >>> chain_blocks(slowness=[1.0, 3.0]).levels
@@ -211,11 +200,9 @@ def chain_deterministic(
     therefore have to be computed one after another, of the order of delta L_g^(3/7) L_h^(2/7)
     epsilon^(-12/7). The default is f itself, up to rounding, with mu = 0.1.
 
-    Arguments and errors are those of `chain`, but L_h is a number.
-
-    References:
-        Carmon, Duchi, Hinder, Sidford, arXiv 1711.00841, for the function and the bound
-        mu^(3/4) / 4 on its gradient. The constants 184, 314.1 and 7.35 are derived.
+    Arguments and errors are those of `chain`, but L_h is a number. Source: Carmon, Duchi, Hinder,
+    Sidford, arXiv 1711.00841, for the function and the bound mu^(3/4) / 4 on its gradient. The constants
+    184, 314.1 and 7.35 are derived.
 
     Example:
         >>> chain_deterministic().levels
