@@ -48,10 +48,10 @@ def lower(
 
     Args:
         name: a method, as in `jaxnigt.methods`. It says whether workers share one problem.
-        profile: times of n workers; leading axes are profiles.
-        constants: of the problem; those of truncation are not used.
-        epsilon: accuracy, above 0.
-        kappa: seconds of one communication; None means the profile's slowest live link.
+        profile: as for `upper`.
+        constants: likewise; those of truncation are not used.
+        epsilon: likewise.
+        kappa: likewise.
         form: "order", with constants 1, or "certified".
         power: of 1/epsilon in the deterministic term of form "order", "12/7" or, with X =
             min(A, sqrt(A B)), "7/4".

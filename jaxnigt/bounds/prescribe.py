@@ -80,8 +80,8 @@ def prescribe(
     found = parameters(name, constants, epsilon, batch=batch, init_batch=init_batch, horizon=horizon)
     if any(np.ndim(value) for value in found):
         return found._asdict()
-    kinds = (float, float, int, int, int, int)
-    return {key: kind(x) for (key, x), kind in zip(found._asdict().items(), kinds, strict=True)}
+    real = ("stepsize", "momentum")
+    return {k: float(v) if k in real else int(v) for k, v in found._asdict().items()}
 
 
 def certified_gradient_norm(
@@ -95,7 +95,7 @@ def certified_gradient_norm(
     rounds: ArrayLike,
     horizon: ArrayLike,
 ) -> Number:
-    """A bound on (1/T) sum_{t<T} E||grad J(theta_t)||, which is about a point drawn uniformly.
+    """A bound on (1/T) sum_{t<T} E||grad J(theta_t)||, the mean over the points of the T rounds.
 
     NIGT, with D_g(H) and D_h(H) the truncations of `Constants`:
 
@@ -106,20 +106,9 @@ def certified_gradient_norm(
 
         sqrt(2 delta / (alpha T) + L_g alpha sigma^2 / M + D_g(H)^2)
 
-    It holds for any clock whose times do not depend on what was sampled.
-
-    Args:
-        name: a method, as in `jaxnigt.methods`.
-        constants: of the problem.
-        stepsize: alpha.
-        momentum: eta in (0, 1]; PG ignores it.
-        batch: M. Malenia's condition keeps the variance at most sigma^2 / M as well.
-        init_batch: M_init; PG ignores it.
-        rounds: T.
-        horizon: H.
-
-    Returns:
-        f64[...], all arguments broadcast together.
+    It holds for any clock whose times do not depend on what was sampled. Parameters are those that
+    `prescribe` returns; all arguments broadcast together. PG ignores momentum and init_batch. Malenia's
+    condition keeps the variance at most sigma^2 / M as well.
 
     Raises:
         InputError: an unknown name, a number out of range, or afedpg, whose gradients are stale.
@@ -302,16 +291,10 @@ def kind(name: str) -> Kind:
 
 
 def supports_allreduce(name: str) -> bool:
-    """Whether one sum over all workers makes a method's aggregate, as it does for all but AFedPG.
-
-    Raises:
-        InputError: a name that no bound is known for.
+    """Whether one sum over all workers makes a method's aggregate. Source: Table 1 of arXiv 2509.24305.
 
     Example:
         >>> supports_allreduce("rennala_nigt"), supports_allreduce("afedpg")
         (True, False)
-
-    References:
-        Table 1 of arXiv 2509.24305.
     """
     return not kind(name).collection.stale

@@ -18,7 +18,7 @@ from jaxnigt.profiles import Profile
 
 FORMS = ("order", "certified")
 COMMUNICATION = "communication"
-"""The name of the term that counts as communication. All other terms are computation."""
+"""The name of the term of communication. All other terms are computation."""
 
 Column = Float64[np.ndarray, "... 1"]
 """One number per question, with a last axis that broadcasts against workers."""

@@ -39,12 +39,11 @@ def verify(result: Rounds | Arrivals, profile: Profile) -> None:
         what = "end for each profile and round" if isinstance(result, Rounds) else "time for each update"
         raise InvariantError(f"one {what}", f"shape {time.shape} for profiles {profile.shape}")
     count = int(np.prod(profile.shape, dtype=int))
-    profiles, result = profile.reshape(count), _flat(result, count)
+    profiles, arrays = profile.reshape(count), _by_profile(result, profile.shape, count)
     size = max(1, _BLOCK_NUMBERS // (profile.n * time.shape[-1]))
     for first in range(0, count, size):
         block = slice(first, first + size)
-        part = {name: value[block] for name, value in _arrays(result).items()}
-        some = dataclasses.replace(result, **part)
+        some = dataclasses.replace(result, **{name: value[block] for name, value in arrays.items()})
         try:
             if isinstance(some, Rounds):
                 _verify_rounds(some, profiles[block])
@@ -68,22 +67,17 @@ def _require(invariant: str, holds: Bool[np.ndarray, "P ..."], axes: str) -> Non
         raise _BrokenError(invariant, axes, tuple(int(i[0]) for i in np.nonzero(~holds)))
 
 
-def _arrays(result: Rounds | Arrivals) -> dict[str, np.ndarray]:
-    """The fields that have an entry for each profile."""
-    names = ("end", "counts") if isinstance(result, Rounds) else ("time", "worker", "staleness")
-    fields = {name: getattr(result, name) for name in names}
-    return {name: value for name, value in fields.items() if value is not None}
-
-
-def _flat(result: Rounds | Arrivals, count: int) -> Rounds | Arrivals:
-    """The result with one axis of profiles."""
-    arrays = _arrays(result)
-    shape = (result.end if isinstance(result, Rounds) else result.time).shape[:-1]
-    for name, value in arrays.items():
-        own = 2 if name == "counts" else 1
-        tail = np.broadcast_shapes(value.shape[-own:], (1,) * own)
-        arrays[name] = np.broadcast_to(value, (*shape, *tail)).reshape(count, *tail)
-    return dataclasses.replace(result, **arrays)
+def _by_profile(result: Rounds | Arrivals, shape: tuple[int, ...], count: int) -> dict[str, np.ndarray]:
+    """The fields that have an entry for each profile, with one axis of profiles in front of their own."""
+    rounds = isinstance(result, Rounds)
+    own = {"end": 1, "counts": 2} if rounds else {"time": 1, "worker": 1, "staleness": 1}
+    found = {}
+    for name, axes in own.items():
+        value = getattr(result, name)
+        if value is not None:
+            tail = np.broadcast_shapes(value.shape[-axes:], (1,) * axes)
+            found[name] = np.broadcast_to(value, (*shape, *tail)).reshape(count, *tail)
+    return found
 
 
 def _steps(time: Float64[np.ndarray, "*profiles K"]) -> Float64[np.ndarray, "*profiles K"]:

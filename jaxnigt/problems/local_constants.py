@@ -43,7 +43,7 @@ def local_constants(
     """The smoothness and the noise of an exact problem at points, for instance along a run.
 
     The Hessian's Lipschitz constant at a point is the largest |D^3 J[u, w, w]| over unit vectors u and
-    w. A search from random starts takes the best w for u and the best u for w in turn.
+    w. A search from random starts takes the best w for u and the best u for w in turn (derived).
 
     Args:
         problem: a problem with exact objectives.
@@ -54,9 +54,6 @@ def local_constants(
 
     Raises:
         InputError: fewer than two samples.
-
-    References:
-        Alternating maximisation of a symmetric trilinear form (derived).
 
     Example:
         >>> from jaxnigt.problems import stochastic

@@ -165,18 +165,12 @@ def garnet(
     heterogeneity: float = 1.0,
     seed: int = 0,
 ) -> MDP:
-    """Random decision problems: each action leads to a few random states, and rewards are in [0, 1].
+    """Random decision problems: each action leads to `branching` random states, rewards are in [0, 1].
 
-    Source: Archibald, McKinnon, Thomas, On the generation of Markov decision processes, 1995.
-
-    Args:
-        states: s.
-        actions: a.
-        branching: the number of states that an action can lead to.
-        workers: W; 1 for a problem that all workers share.
-        heterogeneity: with 0 all workers have the same problem, with 1 independent ones. In between
-            their tables are mixed with a common one.
-        seed: of NumPy's generator.
+    Each of W = `workers` has a problem; one worker's is shared by all. With `heterogeneity` 0 all have
+    the same problem, with 1 independent ones. In between their tables are mixed with a common one. The
+    draws come from NumPy's generator with this seed. Source: Archibald, McKinnon, Thomas, On the
+    generation of Markov decision processes, 1995.
 
     Raises:
         InputError: a number out of range.
@@ -210,14 +204,9 @@ def gridworld(
 ) -> MDP:
     """A square of cells with four moves, which pays 1 for each step that begins at the goal.
 
-    Args:
-        size: the number of cells of a side.
-        goals: (row, column) of each worker's goal; a single one for a problem that all workers share.
-            Workers with different goals ask contradictory things of one policy.
-        slip: the probability that a random move replaces the chosen one.
-
-    Returns:
-        Tables for `tabular`. Trajectories begin in cell (0, 0).
+    Trajectories begin in cell (0, 0). `goals` are (row, column) of each worker's goal, a single one for
+    a problem that all workers share; different goals ask contradictory things of one policy. With
+    probability `slip` a random move replaces the chosen one.
 
     Raises:
         InputError: a goal outside the square, or a number out of range.
