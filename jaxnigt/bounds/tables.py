@@ -77,8 +77,7 @@ class Row(NamedTuple):
     Attributes:
         label: the name of the method, or a key of `LOWER`.
         collection: the rule whose speeds count.
-        order: the order form.
-        source: of the order form, in this table.
+        order: the order form; `source` is where this table has it from.
         bound: of shape [profiles, accuracies].
     """
 

@@ -155,15 +155,7 @@ class State(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Server:
-    """Arrivals one by one.
-
-    Attributes:
-        updates: K.
-        one_link: whether messages go one after another.
-        fixed: whether times are neither random nor varying.
-        noise: the distribution that multiplies the time of a gradient, or None.
-        rule: which gradients are accepted; None for all.
-    """
+    """K arrivals one by one, and of messages too if there is `one_link`; see `asynchronous`."""
 
     updates: int
     one_link: bool

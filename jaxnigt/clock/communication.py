@@ -164,10 +164,7 @@ def parameter_server(
 ) -> Float64[np.ndarray, "..."]:
     """kappa of a gradient sent up and a model sent down: 2 (latency + message / bandwidth), in seconds.
 
-    Args:
-        message: bytes of a gradient, 4 d for d float32 parameters.
-        latency: seconds of one message.
-        bandwidth: bytes per second of the worker's link.
+    Units are those of `ring_allreduce`; the link is the worker's.
 
     Example:
         >>> float(parameter_server(message=4e6, latency=1e-3, bandwidth=1e9))

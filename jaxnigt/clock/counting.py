@@ -133,12 +133,7 @@ def who_contributes(arrival: Float64[Array, " n"], m: Int[Array, ""] | int) -> B
 
 
 class Round(NamedTuple):
-    """One round; scans stack it.
-
-    Attributes:
-        end: f64[], seconds at which it is over.
-        counts: i32[n], gradients of each worker that entered it.
-    """
+    """End and counts of one round, as in `Rounds`; scans stack it."""
 
     end: Float64[Array, "..."]
     counts: Int32[Array, "... n"]

@@ -68,7 +68,7 @@ def _require(invariant: str, holds: Bool[np.ndarray, "P ..."], axes: str) -> Non
 
 
 def _by_profile(result: Rounds | Arrivals, shape: tuple[int, ...], count: int) -> dict[str, np.ndarray]:
-    """The fields that have an entry for each profile, with one axis of profiles in front of their own."""
+    """The fields that have an entry for each profile, with one axis of profiles in front."""
     rounds = isinstance(result, Rounds)
     own = {"end": 1, "counts": 2} if rounds else {"time": 1, "worker": 1, "staleness": 1}
     found = {}

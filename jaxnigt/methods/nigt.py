@@ -107,14 +107,8 @@ def nigt_eval_params(state: Any, params: Params) -> Params:
 
     .. math:: \tilde\theta_t = \theta_t + \frac{1 - \eta}{\eta} (\theta_t - \theta_{t-1}),
 
-    which is theta_0 before the first update.
-
-    Args:
-        state: of `nigt`, alone or inside a chain of transformations.
-        params: theta_t.
-
-    Returns:
-        Pytree like params.
+    which is theta_0 before the first update, for a state of `nigt`, alone or inside a chain of
+    transformations, and params theta_t.
 
     Example:
         >>> params = jnp.array([1.0, -2.0])

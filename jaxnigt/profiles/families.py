@@ -145,16 +145,14 @@ def outages(
 
 @register("from_csv")
 def from_csv(path: str | Path) -> Profile:
-    """Read profiles from a CSV file with a header line.
+    """Read profiles from a CSV file with a header line and one row a worker.
 
-    Columns `compute` and `comm` (seconds; `inf` in `compute` for a dead worker), one row a worker.
-    An optional column `profile` labels rows that belong together: the result then has one leading
-    axis with the profiles in their order of appearance, all with the same number of workers.
-    Other columns are left alone.
+    Columns `compute` (`inf` for a dead worker) and `comm` hold seconds. An optional column `profile`
+    labels rows that belong together: the result then has one leading axis with the profiles in their
+    order of appearance, all with the same number of workers. Other columns are left alone.
 
     Raises:
-        InputError: a file that cannot be read, a missing column, or a value that is not a number,
-            named with its line.
+        InputError: a file that cannot be read, a missing column, or a value that is not a number.
 
     Example:
         >>> import tempfile
