@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 
 import jax
@@ -18,24 +17,54 @@ from jaxnigt.registry import register
 Matrix = Float[np.ndarray, "rows columns"] | Sequence[Sequence[float]]
 
 
-@dataclasses.dataclass(eq=False, repr=False)
+@register("linear_quadratic")
 class LinearQuadratic(EpisodicProblem):
-    """x' = A x + B u + noise, reward -|x - goal|^2 - cost |u|^2, u ~ N(K x + b, std^2 I).
+    """A linear-quadratic problem with a linear Gaussian policy.
 
-    Params are {"gain": f[a, s], "bias": f[a]}, which are K and b. Trajectories begin at x_0 ~ N(0, I).
+    x' = A x + B u + noise, reward -|x - goal|^2 - cost |u|^2, u ~ N(K x + b, std^2 I). Params are
+    {"gain": f[a, s], "bias": f[a]}, which are K and b. Trajectories begin at x_0 ~ N(0, I).
+
+    Args:
+        dynamics: A, f[s, s].
+        control: B, f[s, a].
+        goals: f[W, s], the state that each worker is paid to reach; one row where all share it.
+        cost: the factor of |u|^2.
+        noise: standard deviation of the disturbance of x.
+        std: standard deviation of the policy.
+        discount: gamma, in (0, 1].
+        horizon: H, the steps of a trajectory.
+
+    Raises:
+        InputError: shapes that do not fit, or a number out of range.
+
+    Example:
+        >>> linear_quadratic(goals=((1.0, 0.0), (0.0, -1.0)))
+        LinearQuadratic(s=2, a=1, workers=2, discount=0.9, horizon=20)
     """
 
-    dynamics: Float[np.ndarray, "s s"]
-    control: Float[np.ndarray, "s a"]
-    goals: Float[np.ndarray, "W s"]
-    cost: float
-    noise: float
-    std: float
-    discount: float
-    horizon: int
-
-    def __post_init__(self) -> None:
-        self.workers = None if len(self.goals) == 1 else len(self.goals)
+    def __init__(
+        self,
+        *,
+        dynamics: Matrix = ((0.9, 0.2), (0.0, 0.9)),
+        control: Matrix = ((0.0,), (0.5,)),
+        goals: Matrix = ((0.5, 0.0),),
+        cost: float = 0.1,
+        noise: float = 0.1,
+        std: float = 0.5,
+        discount: float = 0.9,
+        horizon: int = 20,
+    ):
+        a, b, g = (np.asarray(x, np.float64) for x in (dynamics, control, goals))
+        if a.ndim != 2 or b.ndim != 2 or g.ndim != 2 or not len(a) == a.shape[1] == len(b) == g.shape[1]:
+            raise InputError(
+                f"dynamics: shapes {a.shape}, control {b.shape} and goals {g.shape}, allowed are "
+                "(s, s), (s, a) and (W, s)."
+            )
+        in_range("noise", noise)
+        self.dynamics, self.control, self.goals = a, b, g
+        self.cost, self.noise, self.std = float(cost), float(noise), positive("std", std)
+        self.discount, self.horizon = discount_factor(discount), whole("horizon", horizon)
+        self.workers = None if len(g) == 1 else len(g)
 
     def __repr__(self) -> str:
         s, a = self.control.shape
@@ -92,43 +121,4 @@ class LinearQuadratic(EpisodicProblem):
         return -0.5 * (((actions - mean) / self.std) ** 2).sum(axis=-1)
 
 
-@register("linear_quadratic")
-def linear_quadratic(
-    *,
-    dynamics: Matrix = ((0.9, 0.2), (0.0, 0.9)),
-    control: Matrix = ((0.0,), (0.5,)),
-    goals: Matrix = ((0.5, 0.0),),
-    cost: float = 0.1,
-    noise: float = 0.1,
-    std: float = 0.5,
-    discount: float = 0.9,
-    horizon: int = 20,
-) -> LinearQuadratic:
-    """A linear-quadratic problem with a linear Gaussian policy.
-
-    Args:
-        dynamics: A, f[s, s].
-        control: B, f[s, a].
-        goals: f[W, s], the state that each worker is paid to reach; one row where all share it.
-        cost: the factor of |u|^2.
-        noise: standard deviation of the disturbance of x.
-        std: standard deviation of the policy.
-        discount: gamma, in (0, 1].
-        horizon: H, the steps of a trajectory.
-
-    Raises:
-        InputError: shapes that do not fit, or a number out of range.
-
-    Example:
-        >>> linear_quadratic(goals=((1.0, 0.0), (0.0, -1.0)))
-        LinearQuadratic(s=2, a=1, workers=2, discount=0.9, horizon=20)
-    """
-    a, b, g = (np.asarray(x, np.float64) for x in (dynamics, control, goals))
-    if a.ndim != 2 or b.ndim != 2 or g.ndim != 2 or not len(a) == a.shape[1] == len(b) == g.shape[1]:
-        raise InputError(
-            f"dynamics: shapes {a.shape}, control {b.shape} and goals {g.shape}, allowed are (s, s), "
-            "(s, a) and (W, s)."
-        )
-    in_range("noise", noise)
-    gamma, steps = discount_factor(discount), whole("horizon", horizon)
-    return LinearQuadratic(a, b, g, float(cost), float(noise), positive("std", std), gamma, steps)
+linear_quadratic = LinearQuadratic

@@ -133,9 +133,10 @@ def tabular(
     heterogeneity: float = 1.0,
     seed: int = 0,
 ) -> Tabular:
-    """A finite Markov decision problem with a softmax policy, whose J counts H = `horizon` steps.
+    """A finite Markov decision problem with a softmax policy.
 
-    `mdp` is a problem of your own. Without one, `garnet` draws a problem from the last six arguments.
+    J counts H = `horizon` steps. `mdp` is a problem of your own. Without one, `garnet` draws a problem
+    from the last six arguments.
 
     Raises:
         InputError: a number out of range, tables that are no decision problem, or an argument of
