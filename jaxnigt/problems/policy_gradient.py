@@ -145,21 +145,63 @@ def _both(old: Moments, new: Moments) -> Moments:
     return {"count": count, "mean": old["mean"] + step * share, "deviation": deviation}
 
 
-@dataclasses.dataclass(eq=False, repr=False)
+@register("policy_gradient", keys={"env": "environment"})
 class PolicyGradient(Problem):
-    """J(theta) = E[ sum_h gamma^h r(s_h, a_h) ] over H steps; made by `policy_gradient`."""
+    """Policy gradients on an environment of Brax or of your own, as in arXiv 2509.24305.
 
-    env: Environment
-    policy: GaussianPolicy
-    horizon: int
-    discount: float
-    discounting: Discounting
-    action_scale: float
-    normalisation: Normalisation | None
-    heterogeneity: Heterogeneity
-    lanes: int | None
+    J(theta) = E[ sum_h gamma^h r(s_h, a_h) ] over H steps.
 
-    def __post_init__(self) -> None:
+    Args:
+        env: a name of `jaxnigt.environments.names()`, such as "reacher", "hopper" or "humanoid", or an
+            environment with a vector of observations, such as a `brax.envs.Env`.
+        backend: the engine of a named environment, "mjx", "spring", "positional" or "generalized".
+        horizon: H, the steps of a trajectory. Rewards after termination count 0.
+        discount: gamma, in (0, 1].
+        policy: a module that maps observations to a Gaussian over u, by default `GaussianPolicy`.
+        discounting: "episode" counts discounts from the start of the episode, gamma^h, as the paper's
+            g_H does. "step" uses gamma^(h-t), which is common and biased for the gradient of J.
+        action_scale: actions are action_scale * tanh(u).
+        normalisation: of observations, `FixedNormalisation(mean, std)` or `RunningNormalisation()`.
+            None, as in the paper, leaves them as they are.
+        heterogeneity: what differs between workers, such as `environments.flipped()` or
+            `environments.Physical(gravity=[0.5, 1.0])`. By default all workers share one environment.
+        lanes: how many trajectories are simulated side by side, which changes no result. By default all
+            of them; on a CPU at most 256, or 32 to 64 where episodes may end early.
+
+    Raises:
+        InputError: an unknown environment or word, or a number out of range.
+
+    Example:
+        >>> policy_gradient("reacher", backend="spring", horizon=10)
+        PolicyGradient(Reacher, backend=spring, horizon=10, discount=0.99, d=5188)
+    """
+
+    def __init__(
+        self,
+        env: str | Environment = "reacher",
+        *,
+        backend: Backend = "mjx",
+        horizon: int = 50,
+        discount: float = 0.99,
+        policy: GaussianPolicy | None = None,
+        discounting: Discounting = "episode",
+        action_scale: float = 1.0,
+        normalisation: Normalisation | None = None,
+        heterogeneity: Heterogeneity | None = None,
+        lanes: int | None = None,
+    ):
+        self.horizon, self.discount = whole("horizon", horizon), discount_factor(discount)
+        choice("discounting", discounting, get_args(Discounting))
+        environment = make(env, backend) if isinstance(env, str) else env
+        if isinstance(environment, type) or not isinstance(environment, Environment):
+            raise InputError(
+                f"environment: got {env!r}, a name or an object with reset, step and action_size is "
+                "allowed."
+            )
+        self.env, self.policy = environment, policy or GaussianPolicy(environment.action_size)
+        self.discounting, self.action_scale = discounting, action_scale
+        self.normalisation, self.heterogeneity = normalisation, heterogeneity or Heterogeneity()
+        self.lanes = None if lanes is None else whole("lanes", lanes)
         self.workers = self.heterogeneity.workers
         self._simulator = Simulator(self.env, self.heterogeneity)
         observation: Any = self._simulator.start.obs
@@ -298,61 +340,10 @@ class PolicyGradient(Problem):
         return jax.vmap(lambda key: jax.random.normal(key, size))(jax.random.split(key, self.horizon))
 
 
+policy_gradient = PolicyGradient
+
+
 def _one_run(function: Callable[..., Any], *arguments: Any) -> Any:
     """A function of R runs, for one."""
     found = function(*jax.tree.map(lambda x: x[None], arguments))
     return jax.tree.map(lambda x: x[0], found)
-
-
-@register("policy_gradient", keys={"env": "environment"})
-def policy_gradient(
-    env: str | Environment = "reacher",
-    *,
-    backend: Backend = "mjx",
-    horizon: int = 50,
-    discount: float = 0.99,
-    policy: GaussianPolicy | None = None,
-    discounting: Discounting = "episode",
-    action_scale: float = 1.0,
-    normalisation: Normalisation | None = None,
-    heterogeneity: Heterogeneity | None = None,
-    lanes: int | None = None,
-) -> PolicyGradient:
-    """Policy gradients on an environment of Brax or of your own, as in arXiv 2509.24305.
-
-    Args:
-        env: a name of `jaxnigt.environments.names()`, such as "reacher", "hopper" or "humanoid", or an
-            environment with a vector of observations, such as a `brax.envs.Env`.
-        backend: the engine of a named environment, "mjx", "spring", "positional" or "generalized".
-        horizon: H, the steps of a trajectory. Rewards after termination count 0.
-        discount: gamma, in (0, 1].
-        policy: a module that maps observations to a Gaussian over u, by default `GaussianPolicy`.
-        discounting: "episode" counts discounts from the start of the episode, gamma^h, as the paper's
-            g_H does. "step" uses gamma^(h-t), which is common and biased for the gradient of J.
-        action_scale: actions are action_scale * tanh(u).
-        normalisation: of observations, `FixedNormalisation(mean, std)` or `RunningNormalisation()`.
-            None, as in the paper, leaves them as they are.
-        heterogeneity: what differs between workers, such as `environments.flipped()` or
-            `environments.Physical(gravity=[0.5, 1.0])`. By default all workers share one environment.
-        lanes: how many trajectories are simulated side by side, which changes no result. By default all
-            of them; on a CPU at most 256, or 32 to 64 where episodes may end early.
-
-    Raises:
-        InputError: an unknown environment or word, or a number out of range.
-
-    Example:
-        >>> policy_gradient("reacher", backend="spring", horizon=10)
-        PolicyGradient(Reacher, backend=spring, horizon=10, discount=0.99, d=5188)
-    """
-    horizon, discount = whole("horizon", horizon), discount_factor(discount)
-    choice("discounting", discounting, get_args(Discounting))
-    environment = make(env, backend) if isinstance(env, str) else env
-    if isinstance(environment, type) or not isinstance(environment, Environment):
-        raise InputError(
-            f"environment: got {env!r}, a name or an object with reset, step and action_size is allowed."
-        )
-    policy = policy or GaussianPolicy(environment.action_size)
-    differs = heterogeneity or Heterogeneity()
-    lanes = None if lanes is None else whole("lanes", lanes)
-    numbers = horizon, discount, discounting, action_scale
-    return PolicyGradient(environment, policy, *numbers, normalisation, differs, lanes)
