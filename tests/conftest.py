@@ -12,7 +12,9 @@ from jaxnigt.training.stopwatch import make_room
 # The sweeps that tests start have one device, as tests have themselves, so that bits can be compared.
 os.environ.setdefault("JAX_NUM_CPU_DEVICES", "1")
 mpl.use("Agg")
-# Compiled programs are shared between tests of one run and between runs.
+# Compiled programs, small ones too, are shared between tests, what they start, and runs.
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 use_compilation_cache()
 
 

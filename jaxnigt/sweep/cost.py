@@ -222,3 +222,6 @@ def use_compilation_cache() -> None:
     """Keep compiled programs between runs, unless the user has said where or that they be not."""
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         jax.config.update("jax_compilation_cache_dir", str(_cache() / "xla"))
+    if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:
+        # A sweep has dozens of programs that take less than JAX's usual limit of a second.
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
