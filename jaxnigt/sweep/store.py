@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import errno
 import hashlib
 import json
 import os
 import platform
+import re
 import socket
 import subprocess
 import tempfile
+import warnings
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
@@ -20,12 +23,20 @@ import filelock
 import jax
 import xarray as xr
 
+try:
+    import fcntl
+except ImportError:  # Windows, whose file systems all have locks
+    fcntl = None
+
 from jaxnigt.checks import InputError
 from jaxnigt.sweep.fingerprint import PACKAGES
 
 CHECKSUM = ".sha256"
 RESULTS = "results.nc"
 PLAN, UNITS, SNAPSHOTS, FAILURES, LOGS = "plan.json", "units", "snapshots", "failures", "logs"
+
+_TEMPORARY = re.compile(r"\..+\.\d+\.jaxnigt-part")
+_NO_LOCKS = {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EIO}
 
 
 class Damaged(ValueError):  # noqa: N818  (says what it is)
@@ -53,7 +64,7 @@ def write_text(path: Path, text: str) -> None:
 def _put(content: bytes, path: Path) -> Iterator[None]:
     """Write and flush a file under a temporary name, and give it its own after the block."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.jaxnigt-part")
     try:
         with temporary.open("wb") as file:
             file.write(content)
@@ -72,10 +83,11 @@ def _put(content: bytes, path: Path) -> Iterator[None]:
 
 
 def sweep_up(folder: Path) -> None:
-    """Remove what writers that were killed left behind; for whoever holds the lock."""
-    for path in folder.rglob(".*"):
-        if path.suffix[1:].isdecimal() and path.is_file():
-            path.unlink(missing_ok=True)
+    """Remove what writers that were killed left in a sweep's own folders; for whoever holds the lock."""
+    for place in (folder, folder / UNITS, folder / FAILURES):
+        for path in place.glob(".*.jaxnigt-part"):
+            if _TEMPORARY.fullmatch(path.name) and path.is_file():
+                path.unlink(missing_ok=True)
 
 
 def read(path: Path) -> xr.Dataset:
@@ -107,37 +119,68 @@ def fault(path: Path) -> str | None:
 def locked(folder: Path) -> Iterator[None]:
     """Keep other runs out of a folder; the system lifts the lock however the run ends.
 
+    Where the file system has no locks a warning says so, and the run goes on.
+
     Raises:
-        InputError: another run is in it.
+        InputError: another run is in it, or the lock is not ours to take.
     """
     folder.mkdir(parents=True, exist_ok=True)
     lock, owner = filelock.FileLock(folder / ".lock"), folder / ".owner.json"
+    if not _has_locks(folder):
+        warnings.warn(
+            f"the file system of {folder} has no locks, so see to it that no other sweep runs there.",
+            stacklevel=4,
+        )
+        yield
+        return
     try:
         lock.acquire(timeout=0)
     except filelock.Timeout:
         who = "another run"
-        with contextlib.suppress(OSError, ValueError):
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
             facts = json.loads(owner.read_text())
             who = f"process {facts['process']} on {facts['host']}"
         raise InputError(
             f"out: {folder} is in use by {who}; wait for it, or give another folder with --out."
+        ) from None
+    except OSError as error:
+        raise InputError(
+            f"out: {folder / '.lock'} cannot be locked ({error.strerror}), give a folder of your own."
         ) from None
     try:
         with contextlib.suppress(OSError):  # it only tells others who is here
             write_text(owner, json.dumps({"process": os.getpid(), "host": socket.gethostname()}))
         yield
     finally:
-        owner.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            owner.unlink(missing_ok=True)
         lock.release()
 
 
-def in_use(folder: Path) -> bool:
-    """Whether a run is in a folder now."""
-    if not (folder / ".lock").exists():
-        return False
-    with contextlib.suppress(filelock.Timeout), filelock.FileLock(folder / ".lock", timeout=0):
-        return False
+def _has_locks(folder: Path) -> bool:
+    """Whether files in a folder can be locked at all."""
+    if fcntl is None:
+        return True
+    with contextlib.suppress(PermissionError), tempfile.TemporaryFile(dir=folder) as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            return error.errno not in _NO_LOCKS
     return True
+
+
+def in_use(folder: Path) -> bool:
+    """Whether a run is in a folder now. Nothing is opened for writing."""
+    if fcntl is None:
+        return (folder / ".owner.json").exists()
+    try:
+        with (folder / ".lock").open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def budget(folder: Path) -> int | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import shutil
 import time
@@ -18,6 +19,9 @@ from jaxnigt.checks import Stopped
 Tree = Any
 
 _LOG = logging.getLogger(__name__)
+
+_PREFIX = "round"
+"""Begins the names of snapshots, so that no folder of somebody else's is taken for one."""
 
 
 _CLOSE, _SMALL = 1e-5, 1e-6
@@ -141,15 +145,20 @@ class Snapshots:
             raise Stopped(done)
 
     def remove(self) -> None:
-        """Delete what is no longer needed."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        """Delete the snapshots, and the folder where nothing else is in it."""
+        for path in self.folder.glob(f"{_PREFIX}_*"):
+            shutil.rmtree(path, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            self.folder.rmdir()
 
     def _manager(self) -> Any:
         import orbax.checkpoint as ocp
 
         # Orbax writes beside a snapshot and renames, so that it is whole or not there, and drops the
         # older.
-        options = ocp.CheckpointManagerOptions(max_to_keep=1, enable_async_checkpointing=False)
+        options = ocp.CheckpointManagerOptions(
+            max_to_keep=1, step_prefix=_PREFIX, enable_async_checkpointing=False
+        )
         return ocp.CheckpointManager(
             self.folder, options=options, item_handlers=ocp.PyTreeCheckpointHandler()
         )

@@ -353,7 +353,7 @@ def test_a_snapshot_of_no_use_is_passed_over(tmp_path):
     assert kept.restore(state, identity)[0] == 7
     assert kept.restore(state, identity._replace(words="another training")) is None
     assert kept.restore({"x": jnp.arange(4.0)}, identity) is None
-    for path in (tmp_path / "s" / "7").rglob("*"):
+    for path in (tmp_path / "s" / "round_7").rglob("*"):
         if path.is_file():
             path.write_bytes(b"")
     assert kept.restore(state, identity) is None
