@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import reprlib
 from collections.abc import Iterable
 
 import numpy as np
@@ -88,6 +89,23 @@ def discount_factor(value: float) -> float:
     return float(value)
 
 
+def as_numbers(name: str, value: ArrayLike, allowed: str = "numbers") -> Float64[np.ndarray, "..."]:
+    """Check that an argument holds real numbers, and return them in float64; durations are in seconds.
+
+    NumPy would take True for 1, "1" for 1, the real part of a complex number, what is under a mask, and
+    a millisecond for a second.
+    """
+    try:
+        array = np.asarray(value)
+    except ValueError:  # rows of different length
+        array = np.asarray(None)
+    if array.dtype.kind == "m":
+        return np.asarray(array / np.timedelta64(1, "s"))
+    if array.dtype.kind not in "iuf" or np.ma.is_masked(value):
+        raise InputError(f"{name}: got {reprlib.repr(value)}, {allowed} are allowed.")
+    return array.astype(np.float64)
+
+
 def in_range(
     name: str, value: ArrayLike, *, above: bool = False, below: float = math.inf
 ) -> Float64[np.ndarray, "..."]:
@@ -95,10 +113,7 @@ def in_range(
     allowed = f"finite numbers {'above' if above else 'of at least'} 0"
     if below < math.inf:
         allowed += f" and below {below:g}"
-    try:
-        number = np.asarray(value, np.float64)
-    except (TypeError, ValueError):
-        raise InputError(f"{name}: got {value!r}, {allowed} are allowed.") from None
+    number = as_numbers(name, value, allowed)
     good = np.isfinite(number) & ((number > 0) if above else (number >= 0)) & (number < below)
     if not good.all():
         raise InputError(f"{name}: got {number[~good][0]:g}, {allowed} are allowed.")

@@ -4,7 +4,6 @@ from jaxnigt.profiles import noise
 from jaxnigt.profiles.families import (
     decreasing,
     equal,
-    from_csv,
     linear,
     lognormal,
     outages,
@@ -13,6 +12,7 @@ from jaxnigt.profiles.families import (
 )
 from jaxnigt.profiles.noise import Noise
 from jaxnigt.profiles.profile import Profile
+from jaxnigt.profiles.table import from_csv
 
 __all__ = [
     "Noise",

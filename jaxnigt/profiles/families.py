@@ -5,9 +5,7 @@ Numbers that are no counts may be arrays. Their axes then lead those of the prof
 
 from __future__ import annotations
 
-import csv
 import inspect
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,8 +14,9 @@ import numpy as np
 from jaxtyping import Float64
 from numpy.typing import ArrayLike
 
-from jaxnigt.checks import InputError, whole
-from jaxnigt.profiles.profile import Profile, numbers
+from jaxnigt.checks import InputError, as_numbers, whole
+from jaxnigt.profiles.profile import Profile
+from jaxnigt.profiles.table import from_csv
 from jaxnigt.registry import entries, register
 
 
@@ -27,7 +26,7 @@ def _worker(n: int) -> Float64[np.ndarray, " n"]:
 
 def _column(name: str, value: ArrayLike) -> np.ndarray:
     """One number a profile, ready to broadcast against the axis of workers."""
-    return numbers(name, value)[..., None]
+    return as_numbers(name, value)[..., None]
 
 
 @register("equal")
@@ -141,68 +140,6 @@ def outages(
     away = np.random.default_rng(seed).random((pieces, n)) < share
     values = np.concatenate([1.0 - away, np.ones((1, n))])
     return equal(n, compute, comm).replace(power=(length * np.arange(1, pieces + 1), values))
-
-
-@register("from_csv")
-def from_csv(path: str | Path) -> Profile:
-    """Read profiles from a CSV file with a header line and one row a worker.
-
-    Columns `compute` (`inf` for a dead worker) and `comm` hold seconds. An optional column `profile`
-    labels rows that belong together: the result then has one leading axis with the profiles in their
-    order of appearance, all with the same number of workers. Other columns are left alone.
-
-    Raises:
-        InputError: a file that cannot be read, a missing column, or a value that is not a number.
-
-    Example:
-        >>> import tempfile
-        >>> with tempfile.NamedTemporaryFile("w", suffix=".csv") as file:
-        ...     print("compute,comm", "1,0", "inf,0", sep=chr(10), file=file)
-        ...     file.flush()
-        ...     from_csv(file.name).compute
-        array([ 1., inf])
-    """
-    path = Path(path)
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file, skipinitialspace=True)
-            columns, rows = reader.fieldnames or [], list(reader)
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is not a text file"
-        raise InputError(f"path: {path} cannot be read as CSV: {reason}.") from None
-    for name in ("compute", "comm"):
-        if name not in columns:
-            raise InputError(
-                f"{path}: column {name!r} is missing, the columns compute and comm are needed "
-                "(comm is 0 where communication is free)."
-            )
-    if not rows:
-        raise InputError(f"{path}: there are no rows, one row a worker is needed.")
-    groups: dict[str, list[list[float]]] = {}
-    for line, row in enumerate(rows, start=2):
-        times = [_cell(path, line, row, column) for column in ("compute", "comm")]
-        groups.setdefault(row.get("profile") or "", []).append(times)
-    if len({len(group) for group in groups.values()}) > 1:
-        raise InputError(f"{path}: profiles differ in length, each needs the same number of workers.")
-    table = np.array(list(groups.values()))
-    table = table if "profile" in columns else table[0]
-    try:
-        return Profile(table[..., 0], table[..., 1])
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from None
-
-
-def _cell(path: Path, line: int, row: dict[str, str | None], column: str) -> float:
-    try:
-        value = float(row[column] or "")
-    except ValueError:
-        value = math.nan
-    if math.isnan(value):
-        raise InputError(
-            f"{path}: line {line}, column {column!r} holds {row[column]!r}, a number of seconds is "
-            "allowed."
-        )
-    return value
 
 
 _ALIASES = {"p": "exponent"}

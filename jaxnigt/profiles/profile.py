@@ -10,9 +10,13 @@ import numpy as np
 from jaxtyping import Float64
 from numpy.typing import ArrayLike
 
-from jaxnigt.checks import InputError
+from jaxnigt.checks import InputError, as_numbers
 from jaxnigt.profiles.noise import Noise
 from jaxnigt.registry import declare, make
+
+_ALLOWED = "numbers of seconds"
+_LEAST, _MOST = 1e-100, 1e100
+"""Seconds that the clock can multiply and add without leaving the range of float64."""
 
 Power = tuple[Float64[np.ndarray, " B"], Float64[np.ndarray, "*profiles B+1 n"]]
 
@@ -53,7 +57,8 @@ class Profile:
         noise: Noise | str | None = None,
         power: tuple[ArrayLike, ArrayLike] | None = None,
     ):
-        compute, comm = numbers("compute", compute), numbers("comm", comm)
+        compute = as_numbers("compute", compute, _ALLOWED)
+        comm = as_numbers("comm", comm, _ALLOWED)
         if compute.ndim == 0 or compute.shape[-1] == 0:
             raise InputError(
                 f"compute: got shape {compute.shape}, the last axis must hold at least one worker."
@@ -112,19 +117,11 @@ class Profile:
         return f"Profile(shape={self.shape}, n={self.n}{noise}{power})"
 
 
-def numbers(name: str, value: ArrayLike) -> np.ndarray:
-    """An argument as float64."""
-    try:
-        return np.asarray(value, dtype=np.float64)
-    except (TypeError, ValueError):
-        raise InputError(f"{name}: got {value!r}, numbers of seconds are allowed.") from None
-
-
 declare("profile", Profile)
 
 
 def _power(power: tuple[ArrayLike, ArrayLike], compute: np.ndarray) -> Power:
-    breaks, values = numbers("power", power[0]), numbers("power", power[1])
+    breaks, values = (as_numbers("power", x, _ALLOWED) for x in power)
     good = breaks.ndim == 1 and np.isfinite(breaks).all() and (np.diff(breaks, prepend=0.0) > 0).all()
     if not good:
         raise InputError("power: breaks must be finite seconds above 0 that increase.")
@@ -146,6 +143,12 @@ def _check_times(compute: np.ndarray, comm: np.ndarray) -> None:
             "dead worker)."
         )
     live = np.isfinite(compute)
+    for name, times in (("compute", compute[live]), ("comm", comm[live & (comm > 0)])):
+        far = (times < _LEAST) | (times > _MOST)
+        if far.any() and np.isfinite(times[far][0]):
+            raise InputError(
+                f"{name}: got {times[far][0]:g}, times from {_LEAST:g} to {_MOST:g} seconds are allowed."
+            )
     if not live.any(axis=-1).all():
         raise InputError("compute: a profile has no live worker, at least one finite time is needed.")
     if not ((comm[live] >= 0) & np.isfinite(comm[live])).all():

@@ -64,7 +64,7 @@ def test_csv(tmp_path):
         ("", "column 'compute' is missing"),
         ("compute,comm\n", "no rows"),
         ("compute,comm\n1,0\n1,fast\n", "line 3, column 'comm' holds 'fast'"),
-        ("compute,comm\n1\n", "line 2, column 'comm' holds None"),
+        ("compute,comm\n1\n", "line 2 has 1 cells and the header 2"),
         ("profile,compute,comm\nx,1,0\nx,1,0\ny,1,0\n", "profiles differ in length"),
         ("compute,comm\n-1,0\n", "compute: got -1.0"),
     ],
@@ -85,3 +85,104 @@ def test_missing_csv(tmp_path):
 def test_bad_number_of_workers(n):
     with pytest.raises(jn.InputError, match="n: got"):
         jn.profiles.equal(n)
+
+
+@pytest.mark.parametrize(
+    ("text", "compute", "comm"),
+    [
+        ("Compute,COMM\n1.5,0.2\n", [1.5], [0.2]),
+        (" compute , comm \n 1.5 , 0.2 \n", [1.5], [0.2]),
+        ("\ufeffcompute,comm\r\n1.5,0.2\r\n", [1.5], [0.2]),
+        ("# measured\n# in seconds\n\ncompute,comm\n\n1.5,0.2\n# the last\n", [1.5], [0.2]),
+        ("compute;comm\n1,25;0,5\n2,5;0,75\n", [1.25, 2.5], [0.5, 0.75]),
+        ("compute\tcomm\n1.5\t0,2\n", [1.5], [0.2]),
+        ('compute,comm\n"1.5","0.2"\n', [1.5], [0.2]),
+        ("compute [ms],comm (us)\n1500,2e5\n", [1.5], [0.2]),
+        ("compute [min],comm [h]\n2,0.5\n", [120.0], [1800.0]),
+        ("compute,comm\n1.5,0.2\ninf,\nInf,-\n", [1.5, INF, INF], [0.2, 0.0, 0.0]),
+        ("compute,comm,note,note\n1.5,0.2,a,b\n", [1.5], [0.2]),
+        ("profile,compute,comm\nmon,1.5,0.2\nmon ,2.5,0.2\n", [[1.5, 2.5]], [[0.2, 0.2]]),
+    ],
+)
+def test_tables_of_others(tmp_path, text, compute, comm):
+    path = tmp_path / "workers.csv"
+    path.write_bytes(text.encode())
+    profile = jn.profiles.from_csv(path)
+    np.testing.assert_allclose(profile.compute, compute, rtol=1e-15)
+    np.testing.assert_allclose(profile.comm, comm, rtol=1e-15)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("compute,comm\n1,25,0,5\n", "line 2 has 4 cells and the header 2.*decimal comma"),
+        ("compute,comm,compute\n1.5,0.2,9000\n", "column 'compute' is there 2 times"),
+        ("compute,Compute [ms],comm\n1.5,9,0.2\n", "column 'compute' is there 2 times"),
+        ('compute,comm\n"1.5,0.2\n1.1,0.2\n', "line 2 cannot be read"),
+        ('a,compute,comm\n"x,1.5,0.2\ny",1.5,0.2\n', "line 2: a quoted cell goes on over the end"),
+        ("compute,comm\n1.5,0.2\n\n\n2.0,abc\n", "line 5, column 'comm' holds 'abc'"),
+        ("# a\ncompute,comm\n# b\n1.5,0.2\n2.0,\n", "line 5, column 'comm' holds ''"),
+        (
+            "compute,comm\ndead,0.2\n",
+            "line 2, column 'compute' holds 'dead'.* or inf as compute of a dead",
+        ),
+        ("compute,comm\n1e400,0.2\n", "line 2, column 'compute' holds '1e400'"),
+        ("compute,comm\n1_000,0.2\n", "holds '1_000'"),
+        ("compute,comm\n1.5,nan\n", "holds 'nan'"),
+        ("compute [days],comm\n1,0\n", "has the unit 'days', allowed are ns, us"),
+        ("host,speed\na,1\n", "column 'compute' is missing, .* found are host, speed"),
+        ("compute|comm\n1.5|0.2\n", r"found are compute\|comm"),
+        ("compute,comm\n1e-320,0.2\n", "compute: got .*e-32[01], times from 1e-100 to 1e\\+100 seconds"),
+        ("compute,comm\n1.0,1e308\n", "comm: got 1e\\+308, times from 1e-100"),
+        ("compute,comm\n1.5,0.2\0\n", "not a text file"),
+    ],
+)
+def test_tables_that_are_refused(tmp_path, text, words):
+    path = tmp_path / "workers.csv"
+    path.write_bytes(text.encode())
+    with pytest.raises(jn.InputError, match=words):
+        jn.profiles.from_csv(path)
+
+
+def test_columns_of_other_names_and_other_marks(tmp_path):
+    path = tmp_path / "workers.txt"
+    path.write_text("% by hand\nstep time [ms]|link|day\n1500|0,2|mon\n2500|0,2|tue\n")
+    names = {"compute": "Step time", "comm": "link", "profile": "day"}
+    profile = jn.profiles.from_csv(path, columns=names, delimiter="|", comment="%")
+    np.testing.assert_allclose(profile.compute, [[1.5], [2.5]], rtol=1e-15)
+    for options, words in (
+        ({"columns": {"compute": "seconds"}}, r"'compute' \(called 'seconds'\) is missing"),
+        ({"columns": names | {"profile": "night"}}, r"'profile' \(called 'night'\) is missing"),
+        ({"columns": {"speed": "link"}}, "columns: got 'speed', allowed are compute, comm, profile"),
+        ({"delimiter": "||"}, "delimiter: got '||'"),
+    ):
+        with pytest.raises(jn.InputError, match=words.replace("||", r"\|\|")):
+            jn.profiles.from_csv(path, **({"delimiter": "|", "comment": "%"} | options))
+    with pytest.raises(jn.InputError, match="it is not a file"):
+        jn.profiles.from_csv(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "compute",
+    [
+        [True, True],
+        ["1.0", "2.0"],
+        [1.0 + 2.0j],
+        np.ma.masked_array([1.0, 2.0], [False, True]),
+        [[1.0], [1.0, 2.0]],
+        [None],
+        [10**400],
+        np.array(["2026-11-26"], "datetime64[D]"),
+    ],
+)
+def test_what_is_no_number_is_not_converted(compute):
+    with pytest.raises(jn.InputError, match=r"compute: got .*, numbers of seconds are allowed"):
+        jn.Profile(compute)
+
+
+def test_durations_are_seconds():
+    profile = jn.Profile(np.array([1500, 2000], "timedelta64[ms]"), np.timedelta64(1, "m"))
+    np.testing.assert_array_equal(profile.compute, [1.5, 2.0])
+    np.testing.assert_array_equal(profile.comm, [60.0, 60.0])
+    with pytest.raises(jn.InputError, match="compute: got nan"):
+        jn.Profile(np.array(["NaT"], "timedelta64[s]"))
