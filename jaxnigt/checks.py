@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import reprlib
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float64
@@ -87,6 +88,48 @@ def discount_factor(value: float) -> float:
     if not 0 < value <= 1:
         raise InputError(f"discount: got {value!r}, numbers in (0, 1] are allowed.")
     return float(value)
+
+
+MOST_KEY = 2**32 - 1
+"""JAX's keys hold 32 bits of an integer. Of a larger one it would drop the rest without a word."""
+
+
+def as_key(name: str, value: object) -> Any:
+    """A JAX key, from one, from a whole number, or from the raw data that jax.random.PRNGKey gives.
+
+    Raises:
+        InputError: another type, several keys, or a number that JAX would cut.
+    """
+    import jax
+
+    if isinstance(value, int | np.integer) and not isinstance(value, bool):
+        if 0 <= value <= MOST_KEY:
+            return jax.random.key(int(value))
+    elif isinstance(value, jax.Array):
+        if jax.numpy.issubdtype(value.dtype, jax.dtypes.prng_key) and value.shape == ():
+            return value
+        if value.dtype == np.uint32 and value.shape == jax.random.key_data(jax.random.key(0)).shape:
+            return jax.random.wrap_key_data(value)
+    raise InputError(
+        f"{name}: got {reprlib.repr(value)}, a JAX key or a whole number from 0 to {MOST_KEY} is "
+        "allowed."
+    )
+
+
+def as_seeds(value: object) -> tuple[int, ...]:
+    """Numbers of seeds, from how many there are or from different whole numbers."""
+    if isinstance(value, int | np.integer):
+        return tuple(range(whole("seeds", value)))
+    found = value.tolist() if isinstance(value, np.ndarray) else value
+    if isinstance(found, list | tuple | range) and found:
+        whole_numbers = [x for x in found if isinstance(x, int | np.integer) and not isinstance(x, bool)]
+        different = len({int(x) for x in whole_numbers}) == len(found)
+        if different and min(whole_numbers) >= 0 and max(whole_numbers) < MOST_KEY:
+            return tuple(int(x) for x in whole_numbers)
+    raise InputError(
+        f"seeds: got {reprlib.repr(found)}, how many or different whole numbers from 0 to "
+        f"{MOST_KEY - 1} are allowed."
+    )
 
 
 def as_numbers(name: str, value: ArrayLike, allowed: str = "numbers") -> Float64[np.ndarray, "..."]:

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float, Float64, Int, Key
 from numpy.typing import ArrayLike
 
-from jaxnigt.checks import InputError, whole
+from jaxnigt.checks import InputError, as_key, whole
 from jaxnigt.profiles import Profile
 
 _AT_ONCE = 2**18  # How many numbers the profiles that are simulated together may hold.
@@ -21,7 +21,7 @@ def level_game(
     probability: ArrayLike,
     levels: int,
     *,
-    key: int | Key[Array, ""] = 0,
+    key: int | np.integer | Array = 0,
     draws: int = 1000,
     links: ArrayLike | None = None,
 ) -> Float64[np.ndarray, "*profiles draws"]:
@@ -63,7 +63,7 @@ def level_game(
         given.append(tau.reshape(-1, n, n))
     with jax.enable_x64(True):
         at_once = max(1, _AT_ONCE // (draws * n * (1 if links is None else n)))
-        found = _play(min(at_once, len(h)), draws, levels, _key(key), *given)
+        found = _play(min(at_once, len(h)), draws, levels, as_key("key", key), *given)
         return np.asarray(found).reshape(*profile.shape, draws)
 
 
@@ -92,7 +92,7 @@ def block_game(
     shares: ArrayLike,
     *,
     needed: float = 0.75,
-    key: int | Key[Array, ""] = 0,
+    key: int | np.integer | Array = 0,
     draws: int = 1000,
 ) -> Float64[np.ndarray, "*profiles draws"]:
     """Seconds until workers that each climb a chain of their own have finished a share of all chains.
@@ -128,7 +128,7 @@ def block_game(
     if (lengths < 1).any() or not (weights >= 0).all() or not weights.sum() > 0:
         raise InputError("levels: at least 1 per worker and shares that are not all 0 are allowed.")
     with jax.enable_x64(True):
-        tries = np.asarray(_tries(whole("draws", draws), p, lengths, _key(key)))
+        tries = np.asarray(_tries(whole("draws", draws), p, lengths, as_key("key", key)))
     ends = h[:, None] * tries
     order = ends.argsort(axis=-1)
     done = weights[order].cumsum(axis=-1) >= needed * weights.sum() * (1 - 1e-12)
@@ -176,10 +176,6 @@ def _tries(
         return total + jnp.where(k < levels[None], geometric(u, jnp.broadcast_to(p, u.shape)), 0.0)
 
     return jax.lax.fori_loop(0, levels.max(), level, jnp.zeros((draws, len(p))))
-
-
-def _key(key: int | Key[Array, ""]) -> Key[Array, ""]:
-    return jax.random.key(key) if isinstance(key, int) else key
 
 
 def _times(profile: Profile) -> tuple[Float[np.ndarray, "P n"], Float[np.ndarray, "P n"]]:

@@ -11,10 +11,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float64, Key
+from jaxtyping import Array, Float64
 from numpy.typing import ArrayLike
 
-from jaxnigt.checks import InputError, whole
+from jaxnigt.checks import InputError, as_key, whole
 from jaxnigt.clock.pace import Pace
 from jaxnigt.profiles import Profile
 
@@ -52,7 +52,7 @@ def paused(pause: Callable[..., Any], *arguments: Any) -> Float64[Array, ""]:
 
 
 def over_profiles(
-    kernel: Kernel, profile: Profile, key: int | Key[Array, ""] | None, *shared: np.ndarray
+    kernel: Kernel, profile: Profile, key: int | np.integer | Array | None, *shared: np.ndarray
 ) -> Any:
     """Call a kernel for every profile, in blocks of one shape; NumPy with the leading axes.
 
@@ -61,7 +61,7 @@ def over_profiles(
     """
     if profile.noise is not None and key is None:
         raise InputError("key: random times need a JAX key or an integer, got None.")
-    key = jax.random.key(key or 0) if key is None or isinstance(key, int) else key
+    key = as_key("key", 0 if key is None else key)
     count = int(np.prod(profile.shape, dtype=int))
     h, comm = (x.reshape(count, profile.n) for x in (profile.compute, profile.comm))
     breaks, power = profile.power or (np.zeros(0), np.ones((1, profile.n)))

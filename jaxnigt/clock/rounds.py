@@ -6,7 +6,7 @@ import dataclasses
 from typing import Any
 
 import numpy as np
-from jaxtyping import Array, Float64, Int32, Key
+from jaxtyping import Array, Float64, Int32
 from numpy.typing import ArrayLike
 
 from jaxnigt.checks import InputError, choice, whole
@@ -59,7 +59,7 @@ def collect(
     rounds: int,
     *,
     init_batch: int | None = None,
-    key: int | Key[Array, ""] | None = None,
+    key: int | np.integer | Array | None = None,
     restart: str = "cancel",
     comm_model: Model = "allreduce",
     counts: bool = True,
@@ -104,7 +104,7 @@ def synchronous(
     rounds: int,
     *,
     per_worker: ArrayLike = 1,
-    key: int | Key[Array, ""] | None = None,
+    key: int | np.integer | Array | None = None,
     comm_model: Model = "allreduce",
     counts: bool = True,
 ) -> Rounds:
@@ -129,7 +129,7 @@ def m_synchronous(
     m: int,
     rounds: int,
     *,
-    key: int | Key[Array, ""] | None = None,
+    key: int | np.integer | Array | None = None,
     comm_model: Model = "allreduce",
     counts: bool = True,
 ) -> Rounds:
@@ -152,7 +152,7 @@ def rennala(
     batch: ArrayLike,
     rounds: int,
     *,
-    key: int | Key[Array, ""] | None = None,
+    key: int | np.integer | Array | None = None,
     restart: str = "cancel",
     comm_model: Model = "allreduce",
     counts: bool = True,
@@ -177,7 +177,7 @@ def malenia(
     batch: ArrayLike,
     rounds: int,
     *,
-    key: int | Key[Array, ""] | None = None,
+    key: int | np.integer | Array | None = None,
     comm_model: Model = "allreduce",
     counts: bool = True,
 ) -> Rounds:
@@ -212,7 +212,7 @@ def run(
     rule: Rule,
     profile: Profile,
     batches: RoundSizes,
-    key: int | Key[Array, ""] | None,
+    key: int | np.integer | Array | None,
     comm_model: Model,
     restart: str = "cancel",
     counts: bool = True,

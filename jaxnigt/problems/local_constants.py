@@ -12,7 +12,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Float64, Key
 
-from jaxnigt.checks import whole
+from jaxnigt.checks import as_key, whole
 from jaxnigt.problems.base import ExactProblem, Params
 
 
@@ -36,7 +36,7 @@ def local_constants(
     problem: ExactProblem,
     params: Params,
     *,
-    key: int | Key[Array, ""] = 0,
+    key: int | np.integer | Array = 0,
     samples: int = 1000,
     each: bool = False,
 ) -> LocalConstants:
@@ -66,7 +66,7 @@ def local_constants(
         [3.] [1.] [1.]
     """
     whole("samples", samples, 2)
-    key = jax.random.key(key) if isinstance(key, int) else key
+    key = as_key("key", key)
     with jax.enable_x64(True):
         points = jax.tree.map(lambda x: jnp.asarray(x, float), params)
         found = LocalConstants(*map(np.asarray, _all_points(problem, samples, each, points, key)))

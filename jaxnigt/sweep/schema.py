@@ -22,6 +22,7 @@ from pydantic import Field, StrictBool, StrictInt, StrictStr
 import jaxnigt.methods
 import jaxnigt.problems
 import jaxnigt.profiles  # noqa: F401
+from jaxnigt.checks import MOST_KEY, InputError, as_seeds
 from jaxnigt.registry import KEYS, Entry, entries, hints, kind_of, known, lookup
 
 T = TypeVar("T")
@@ -236,8 +237,16 @@ class TrainingTable(Table):
     @pydantic.field_validator("seeds")
     @classmethod
     def _different(cls, value: int | tuple[int, ...]) -> int | tuple[int, ...]:
-        if not isinstance(value, int) and (not value or len(set(value)) < len(value) or min(value) < 0):
-            raise ValueError(f"got {list(value)}, different numbers from 0 on are allowed")
+        try:
+            return value if isinstance(value, int) else as_seeds(list(value))
+        except InputError as error:
+            raise ValueError(str(error).removeprefix("seeds: ").removesuffix(".")) from None
+
+    @pydantic.field_validator("key")
+    @classmethod
+    def _fits(cls, value: int) -> int:
+        if not 0 <= value <= MOST_KEY:
+            raise ValueError(f"got {value}, a whole number from 0 to {MOST_KEY} is allowed")
         return value
 
 

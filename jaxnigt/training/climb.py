@@ -21,7 +21,7 @@ from jaxtyping import Array, Float, Float64, Int32, Int64, Key
 
 from jaxnigt import methods
 from jaxnigt.bounds import prescribe
-from jaxnigt.checks import InputError, choice, whole
+from jaxnigt.checks import InputError, as_key, choice, whole
 from jaxnigt.methods import Asynchronous, Collection, Method
 from jaxnigt.problems.chains.chain import Chain, QuadraticChain, ZeroChain
 from jaxnigt.problems.chains.draws import BinomialTable, mean_factor
@@ -112,7 +112,7 @@ def climb(
     *,
     rounds: int,
     seeds: int = 1,
-    key: int | Key[Array, ""] = 0,
+    key: int | np.integer | Array = 0,
     chunk: int = 4096,
     check_every: int = 1,
     stop: bool = True,
@@ -141,7 +141,7 @@ def climb(
     rounds, seeds, chunk = whole("rounds", rounds), whole("seeds", seeds), whole("chunk", chunk)
     if chunk % whole("check_every", check_every):
         raise InputError(f"check_every: got {check_every}, divisors of chunk = {chunk} are allowed.")
-    key = jax.random.key(key) if isinstance(key, int) else key
+    key = as_key("key", key)
     rule, norms = _rule(cases), []
     with jax.enable_x64(True):
         task, draws = _stack(cases), [_draws(case) for case in cases]

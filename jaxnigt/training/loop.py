@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Key
 
-from jaxnigt.checks import InputError, TrainingDiverged, whole
+from jaxnigt.checks import InputError, TrainingDiverged, as_key, as_seeds, whole
 from jaxnigt.clock.communication import Model
 from jaxnigt.methods.collection import Asynchronous
 from jaxnigt.methods.method import Method
@@ -45,8 +45,8 @@ def train(
     method: Method,
     *,
     iterations: int,
-    seeds: int | Sequence[int] = 1,
-    key: int | Key[Array, ""] = 0,
+    seeds: int | Sequence[int | np.integer] | np.ndarray = 1,
+    key: int | np.integer | Array = 0,
     profile: Profile | None = None,
     eval_every: int | None = None,
     eval_batch: int = 64,
@@ -105,22 +105,22 @@ def train(
         raise InputError(f"eval_every: got {eval_every}, 1 to iterations = {iterations} is allowed.")
     begin = time.perf_counter()
     make_room()
-    key = jax.random.key(key) if isinstance(key, int) else key
+    first = as_key("key", key)
     task = Task(
         problem,
         method,
         iterations,
         eval_every,
         whole("eval_batch", eval_batch),
-        _seeds(seeds),
+        as_seeds(seeds),
         profile,
-        jax.random.fold_in(key, _CLOCK),
+        jax.random.fold_in(first, _CLOCK),
         comm_model,
         jax.local_devices() if devices is None else devices,
     )
     program = _program(task)
-    keys = seed_keys(key, task.seeds)
-    identity = _identity(program, keys, key, snapshots)
+    keys = seed_keys(first, task.seeds)
+    identity = _identity(program, keys, first, snapshots)
     state, done = program.placed(program.initial(keys)), 0
     kept = Kept([], [])
     if snapshots is not None and (found := snapshots.restore(state, identity)) is not None:
@@ -215,14 +215,6 @@ def _first_rounds(program: Program, keys: RunKeys) -> Float[np.ndarray, "N P A S
         rows += [np.asarray(numbers) for numbers in record]
         done = until
     return np.concatenate(rows)
-
-
-def _seeds(seeds: int | Sequence[int]) -> tuple[int, ...]:
-    if isinstance(seeds, Sequence):
-        if not seeds or min(seeds) < 0:
-            raise InputError(f"seeds: got {seeds!r}, a number or numbers from 0 on are allowed.")
-        return tuple(seeds)
-    return tuple(range(whole("seeds", seeds)))
 
 
 def _program(task: Task) -> Program:

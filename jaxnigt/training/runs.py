@@ -109,7 +109,7 @@ def point(problem: Problem, rule: UpdateRule, run: RunState) -> Params:
 def seed_keys(key: Key[Array, ""], seeds: Sequence[int]) -> RunKeys:
     """Keys of seeds, each of which depends on its own number alone."""
     split = jax.vmap(lambda seed: RunKeys(*jax.random.split(jax.random.fold_in(key, seed), 3)))
-    return split(jnp.asarray(seeds))
+    return split(jnp.asarray(np.asarray(seeds, np.uint32)))
 
 
 def fold_in_all(key: Key[Array, ""], count: int) -> Key[Array, " count"]:

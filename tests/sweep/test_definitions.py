@@ -113,7 +113,17 @@ def test_any_key_can_be_changed_from_outside(base, change, found):
         ({"changes": ["methods=1"]}, "methods"),
         ({"changes": ["problem.horizon={start=1, stop=2}"]}, "problem.horizon: a range needs num"),
         ({"changes": ["workers=[]"]}, "workers: an empty list"),
-        ({"changes": ["training.seeds=[1, 1]"]}, "training.seeds: got \\[1, 1\\], different numbers"),
+        (
+            {"changes": ["training.seeds=[1, 1]"]},
+            "training.seeds: got \\[1, 1\\], how many or different",
+        ),
+        ({"changes": ["training.seeds=[0, 4294967296]"]}, "training.seeds: got .* from 0 to 4294967294"),
+        (
+            {"changes": ["training.key=4294967296"]},
+            "training.key: got 4294967296, a whole number",
+        ),
+        ({"changes": ["training.key=1180591620717411303424"]}, "training.key: got 11805"),
+        ({"changes": ["training.key=-1"]}, "training.key: got -1"),
         ({"changes": ["methods.0.stepsize=[0.1, 0.1]"]}, "methods.0.stepsize: got .* different entries"),
         ({"changes": ["profiles.0.label=grid.1"]}, "labels that begin with grid. are taken"),
         ({"changes": ["training.seeds=0"]}, "training.seeds: got 0, input should be greater than"),

@@ -4,6 +4,7 @@ import optax
 import pytest
 
 import jaxnigt as jn
+from jaxnigt.checks import as_key, as_seeds
 from jaxnigt.policies import GaussianPolicy
 from jaxnigt.training import rounds as training_rounds
 
@@ -208,3 +209,40 @@ def test_evaluations_by_default(iterations, rounds):
 def test_bad_arguments(problem, name):
     with pytest.raises(jn.InputError, match=f"{name}: got 0, a whole number of at least 1"):
         run(problem, jn.methods.rennala_nigt(4), **{name: 0})
+
+
+@pytest.mark.parametrize("key", [2**32, 2**70, -1, True, 1.0, "0", None, np.arange(2)])
+def test_keys_that_jax_would_cut_or_not_take(key):
+    with pytest.raises(jn.InputError, match=r"key: got .*, a JAX key or a whole number from 0 to"):
+        as_key("key", key)
+
+
+@pytest.mark.parametrize(
+    "seeds", [0, -1, [], [0, 0], [0, 2**32 - 1], [-1], [0.0], [True], "0", 1.5, np.array([1, 1])]
+)
+def test_seeds_that_would_be_cut_or_run_twice(seeds):
+    with pytest.raises(jn.InputError, match="seeds: got"):
+        as_seeds(seeds)
+
+
+def test_keys_and_seeds_of_every_type_that_says_the_same():
+    problem, method = jn.problems.tabular(horizon=2), jn.methods.rennala_nigt(2)
+
+    def trained(key, seeds):
+        return jn.train(problem, method, iterations=2, key=key, seeds=seeds)
+
+    large = 2**31 + 5
+    found = [
+        trained(3, [0, large]),
+        trained(np.int64(3), np.array([0, large])),
+        trained(jax.random.key(3), (0, large)),
+        trained(jax.random.PRNGKey(3), (np.int64(0), large)),
+    ]
+    for trace in found:
+        assert trace.seeds == (0, large)
+        np.testing.assert_array_equal(trace.objective, found[0].objective)
+    assert (trained(2**32 - 1, 1).objective != found[0].objective[:1]).any()
+    with pytest.raises(jn.InputError, match="key: got 4294967296"):
+        trained(2**32, 1)
+    with pytest.raises(jn.InputError, match="key: got 4294967296"):
+        jn.clock.rennala(jn.Profile([1.0], noise="exponential"), 2, 1, key=2**32)
