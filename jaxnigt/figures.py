@@ -119,8 +119,9 @@ def save(figure: Figure, path: Path) -> list[Path]:
 def _draw(tree: xr.DataTree, path: Path) -> list[Path]:
     """One panel, under its first communication model; of many profiles some, evenly picked."""
     labels = [str(label) for label in tree["profiles"].to_dataset()["profile"].values]
-    if len(labels) > _MOST:
-        labels = [labels[i] for i in np.linspace(0, len(labels) - 1, _MOST).round().astype(int)]
+    count = len(labels)
+    if count > _MOST:
+        labels = [labels[i] for i in np.linspace(0, count - 1, _MOST).round().astype(int)]
     columns = min(len(labels), _COLUMNS)
     lines, maps = -(-len(labels) // columns), _maps(tree)
     heights = [3.0 * lines + 0.4, *([3.0] if maps else [])]
@@ -134,6 +135,8 @@ def _draw(tree: xr.DataTree, path: Path) -> list[Path]:
             shown = curves(tree, label)
             returns(axes, shown, float(np.ravel(tree.attrs["thresholds"])[0]))
             axes.set_title("\n".join([title(tree, label), *stuck(shown)]))
+        if count > _MOST:
+            above.supxlabel(f"{_MOST} of {count:,} profiles, evenly picked in their order", fontsize=9)
         for axes in grid[:, 0]:
             axes.set_ylabel(r"$J(\theta_t)$, mean discounted return")
         handles, names = grid[0, 0].get_legend_handles_labels()

@@ -14,6 +14,7 @@ from jaxnigt.methods import Asynchronous, Method
 from jaxnigt.problems import Problem
 from jaxnigt.profiles import Profile
 from jaxnigt.registry import Entry, known, lookup, make
+from jaxnigt.sweep.fingerprint import sources
 from jaxnigt.sweep.schema import Plain, leaves
 
 
@@ -38,12 +39,13 @@ def problem(table: Plain, workers: int) -> Problem:
     Raises:
         InputError: naming a key of `problem`.
     """
-    return _problem(json.dumps(table, sort_keys=True), problem_workers(table, workers), known())
+    now = known(), tuple(sources(table))
+    return _problem(json.dumps(table, sort_keys=True), problem_workers(table, workers), now)
 
 
 @functools.lru_cache(maxsize=64)
-def _problem(text: str, workers: int, _: tuple[Entry, ...]) -> Problem:
-    # What is registered is an argument, so that a name that was registered anew is not the old thing.
+def _problem(text: str, workers: int, _: tuple[tuple[Entry, ...], tuple[str, ...]]) -> Problem:
+    # What is registered and how is an argument, so that what was registered anew is not the old thing.
     table = json.loads(text)
     entry = lookup("problem", table["kind"], "problem.kind")
     takes, own = _takes_workers(entry), table.pop("own", None)

@@ -13,7 +13,7 @@ import xarray as xr
 from jaxnigt.sweep import build
 from jaxnigt.sweep.plan import GRID, MethodPlan, Panel, networks, profile_titles
 from jaxnigt.sweep.schema import Definition, leaves
-from jaxnigt.sweep.store import provenance
+from jaxnigt.sweep.store import node, provenance
 from jaxnigt.training.times import SECONDS, eval_times, first_reached
 from jaxnigt.training.trace import Trace, replay
 
@@ -36,7 +36,7 @@ def assemble(
     if len(plan) == 1:
         (tree,) = trees.values()
     else:
-        tree = xr.DataTree.from_dict({f"/panels/{label}": panel for label, panel in trees.items()})
+        tree = xr.DataTree.from_dict({f"/panels/{node(label)}": panel for label, panel in trees.items()})
     keys = {unit.key for panel in plan for method in panel.methods for unit in method.units}
     seconds = [found[key].attrs["training_seconds"] for key in keys & set(found)]
     tree.attrs |= {
@@ -60,7 +60,7 @@ def _panel(definition: Definition, panel: Panel, found: Mapping[str, xr.Dataset]
     start, levels = threshold(list(named.values()), definition.analysis.threshold)
     levels = np.concatenate([levels, definition.analysis.level])
     groups = {"/profiles": _profiles(definition, panel)}
-    groups |= {f"/methods/{label}": _analysed(dataset, levels) for label, dataset in named.items()}
+    groups |= {f"/methods/{node(label)}": _analysed(dataset, levels) for label, dataset in named.items()}
     if definition.grid is not None:
         groups["/grid"] = _grid(definition, whole, levels)
     tree = xr.DataTree.from_dict(groups)
@@ -205,18 +205,25 @@ def _grid(definition: Definition, whole: dict[str, xr.Dataset], levels: np.ndarr
         },
         {"method": labels, "threshold": levels, **axes, "comm_model": models},
         {"baseline": baseline, "comm_exponent": definition.grid.comm_exponent},
-    )
+    ).sortby(list(axes))  # as maps need them
 
 
 def diverged(dataset: xr.Dataset) -> list[str]:
-    """One line for each run whose numbers stopped being finite."""
-    good: Any = np.isfinite(dataset["gradient_norm"])
-    lines = []
-    for index in np.argwhere(~good.all("round").values):
-        at = dict(zip(good.dims[:-1], index.tolist(), strict=True))
-        first = int(good.isel(at).values.argmin())
-        where = ", ".join(f"{dim} = {dataset[dim].values[i]}" for dim, i in at.items())
-        lines.append(f"training stopped being finite at round {first}, {where}")
+    """One line for each run whose numbers, or whose evaluations alone, stopped being finite."""
+    stopped: Any = ~np.isfinite(dataset["gradient_norm"])
+    lines, stopped = [], stopped.any("round")
+    for name, axis, words in (
+        ("gradient_norm", "round", "training stopped being finite at round"),
+        ("objective", "evaluation", "an evaluation is not finite, that of round"),
+    ):
+        good: Any = np.isfinite(dataset[name])
+        bad = ~good.all(axis) if axis == "round" else ~good.all(axis) & ~stopped
+        for index in np.argwhere(bad.values):
+            at = dict(zip(good.dims[:-1], index.tolist(), strict=True))
+            first = int(good.isel(at).values.argmin())
+            first = first if axis == "round" else int(dataset["eval_round"].values[first])
+            where = ", ".join(f"{dim} = {dataset[dim].values[i]}" for dim, i in at.items())
+            lines.append(f"{words} {first}, {where}")
     return lines
 
 

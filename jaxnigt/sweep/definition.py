@@ -17,7 +17,7 @@ import pydantic
 
 from jaxnigt.checks import InputError
 from jaxnigt.environments.brax import quiet
-from jaxnigt.sweep.fingerprint import renew
+from jaxnigt.sweep.fingerprint import imported, renew
 from jaxnigt.sweep.schema import Definition, Plain, model
 
 
@@ -65,11 +65,12 @@ def _with_bases(path: Path, above: tuple[Path, ...]) -> Plain:
     # Files are looked for beside the definition that names them, wherever it is run from.
     profiles = data.get("profiles")
     places = [("path", table) for table in (profiles if isinstance(profiles, list) else [])]
-    for key, table in [*places, ("module", data), ("module", data.get("problem"))]:
+    lists = [("module", data), ("depends", data), ("module", data.get("problem"))]
+    for key, table in [*places, *lists]:
         given = table.get(key) if isinstance(table, dict) else None
         if isinstance(given, str):
             table[key] = str(path.parent / given)
-        elif isinstance(given, list) and key == "module":
+        elif isinstance(given, list) and key != "path":
             table[key] = [str(path.parent / str(one)) for one in given]
     bases = data.pop("base", [])
     whole: Plain = {}
@@ -90,7 +91,7 @@ def _lay(above: Plain, below: Plain) -> Plain:
 
 def _toml(path: Path) -> Plain:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not a text file"
         raise InputError(f"{path} cannot be read: {reason}.") from None
@@ -143,6 +144,8 @@ def _down(place: Any, step: str, dotted: str) -> list[Any]:
 def parse(data: Plain, source: str = "definition") -> Definition:
     """Check a definition that is already a dictionary; raises as `merged` does."""
     data = {**data, "module": modules(data)}
+    if isinstance(data.get("depends"), str):
+        data["depends"] = [data["depends"]]
     problem = data.get("problem")
     if isinstance(problem, dict) and "module" in problem:
         data["problem"] = {key: value for key, value in problem.items() if key != "module"}
@@ -223,13 +226,17 @@ def run_module(path: str, *, again: bool = False) -> None:
     spec = importlib.util.spec_from_file_location(name, whole)
     if spec is None or spec.loader is None or not whole.is_file():
         raise InputError(f"module: got {str(whole)!r}, a Python file is allowed.")
-    renew(str(whole))
+    for module in imported(str(whole)):
+        if name in sys.modules:
+            linecache.checkcache(str(module.__file__))
+            importlib.reload(module)
     linecache.checkcache(str(whole))
     with quiet():  # or the file's own import of it makes noise
         import brax.envs  # noqa: F401
     module = sys.modules[name] = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
+        renew(str(whole))  # with what it has imported by now
     except Exception as error:
         del sys.modules[name]
         raise InputError(f"module: {whole} raises {type(error).__name__}: {error}.") from error

@@ -6,17 +6,27 @@ import ast
 import functools
 import hashlib
 import inspect
+import re
+import sys
+import sysconfig
 import uuid
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
+import jax
+
+from jaxnigt.checks import InputError
 from jaxnigt.environments.brax import quiet
 from jaxnigt.registry import KEYS, find
 
 _PACKAGE = Path(__file__).parent.parent
 _OTHERS = {"cli.py", "__main__.py", "figures.py", "bounds", "sweep", "climb.py"}
 """Files and folders that train nothing."""
+
+_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "brax", "mujoco", "mujoco-mjx", "numpy")
 """Whose versions can change numbers."""
@@ -36,6 +46,29 @@ def code_version() -> str:
     for package in PACKAGES:
         digest.update(f"{package} {metadata.version(package)}\n".encode())
     return digest.hexdigest()[:16]
+
+
+def settings() -> dict[str, Any]:
+    """What is in force in JAX and decides numbers: the kind of its random numbers, and precision."""
+    names = (
+        "jax_default_prng_impl",
+        "jax_threefry_partitionable",
+        "jax_enable_x64",
+        "jax_default_matmul_precision",
+    )
+    return {name: getattr(jax.config, name) for name in names}
+
+
+def contents(files: Sequence[str]) -> list[str]:
+    """Digests of files that a user's modules read, as they are now.
+
+    Raises:
+        InputError: one that cannot be read.
+    """
+    try:
+        return [hashlib.sha256(Path(file).read_bytes()).hexdigest()[:16] for file in files]
+    except OSError as error:
+        raise InputError(f"depends: {error.filename} cannot be read ({error.strerror}).") from None
 
 
 def _tree(path: Path) -> str:
@@ -60,6 +93,7 @@ def sources(*tables: Any) -> list[str]:
     for maker in _makers(tables):
         whole = maker
         while isinstance(whole, functools.partial):
+            found.add(_ADDRESS.sub("", repr((whole.args, sorted(whole.keywords.items())))))
             whole = whole.func
         if whole.__module__.partition(".")[0] not in ("brax", "jaxnigt"):
             file = _file(whole)
@@ -114,7 +148,40 @@ def _digest(file: str) -> str:
 
 
 def renew(file: str) -> bool:
-    """Look at a file again, and say whether it is another than it was."""
-    digest = hashlib.sha256(Path(file).read_bytes()).hexdigest()[:16]
-    before, _DIGESTS[file] = _DIGESTS.get(file), digest
-    return digest != before
+    """Look at a file and at the modules of the user's that it imports, and say whether one changed."""
+    digest = hashlib.sha256()
+    for path in (file, *(str(module.__file__) for module in imported(file))):
+        digest.update(Path(path).read_bytes())
+    before, _DIGESTS[file] = _DIGESTS.get(file), digest.hexdigest()[:16]
+    return _DIGESTS[file] != before
+
+
+def imported(file: str) -> list[ModuleType]:
+    """The modules that a file imports, and those that they import, each after what it needs.
+
+    Those that were installed, or that come with Python or with jaxnigt, are left out.
+    """
+    found: dict[str, ModuleType] = {}
+    _gather(Path(file), found)
+    return list(found.values())
+
+
+def _gather(path: Path, found: dict[str, ModuleType]) -> None:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        names = [x.name for x in node.names] if isinstance(node, ast.Import | ast.ImportFrom) else []
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names = [node.module, *(f"{node.module}.{name}" for name in names)]
+        for name in names:
+            module = sys.modules.get(name)
+            own = getattr(module, "__file__", None)
+            if module and own and name not in found and own.endswith(".py") and _is_users(Path(own)):
+                found[name] = module  # so that modules which import one another end
+                _gather(Path(own), found)
+                found[name] = found.pop(name)
+
+
+def _is_users(path: Path) -> bool:
+    installed = [
+        Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib", "purelib", "platlib")
+    ]
+    return not any(path.resolve().is_relative_to(x.resolve()) for x in (*installed, _PACKAGE))

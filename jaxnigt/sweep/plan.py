@@ -7,6 +7,7 @@ import functools
 import hashlib
 import itertools
 import json
+import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -46,6 +47,7 @@ class Unit:
     seeds: tuple[int, ...]
     training: Plain  # key, eval_every and eval_batch
     modules: tuple[str, ...] = ()  # files that register what the tables name
+    depends: tuple[str, ...] = ()  # files that these read
     batch: Batch | None = None  # profiles along which it trains, None where one trace serves all
     comm_model: str | None = None  # of the definition, along a schedule
     clock_model: Plain | None = None  # what the clock takes for this method
@@ -61,6 +63,8 @@ class Unit:
         no_matter = ("eval_every", *facts.get("speed", ()), *clock)
         content: Plain = {
             "code": fingerprint.code_version(),
+            "settings": fingerprint.settings(),
+            "depends": fingerprint.contents(self.depends),
             "sources": fingerprint.sources(self.problem, self.method, self.clock_model, noise),
             "problem": self.problem,
             "problem_workers": build.problem_workers(self.problem, self.workers),
@@ -116,7 +120,7 @@ class Panel(NamedTuple):
 
 def short(label: str) -> str:
     """A label for the name of a file, which must not be too long."""
-    name = label.replace("/", "_")
+    name = re.sub(r"[^A-Za-z0-9_.=,+ -]", "_", label)
     if len(name) <= _LONGEST:
         return name
     return f"{name[:_LONGEST]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
@@ -184,6 +188,7 @@ def _panel(definition: Definition, label: str, table: Plain, workers: int, budge
                 "eval_batch": definition.training.eval_batch,
             },
             modules=definition.module,
+            depends=definition.depends,
         )
         scheduled = not method.collection.replayable(problem.workers is not None)
         along = _schedules(definition, whole, method, profiles) if scheduled else [whole]

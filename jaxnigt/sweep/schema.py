@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import reprlib
 import types
 import typing
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -32,6 +33,7 @@ Plain = dict[str, Any]
 Number = Annotated[float, Field(strict=True, allow_inf_nan=True)]
 Positive = Annotated[StrictInt, Field(ge=1)]
 Label = Annotated[StrictStr, Field(pattern=r"^[A-Za-z0-9_.+-]+$")]
+_MOST = 1_000_000
 _RANGE = ("start", "stop", "num", "spacing")
 Extra = Mapping[str, tuple[Any, Any, bool]]
 """Keys of all tables of a kind: type, default, and whether a sweep goes over it."""
@@ -47,14 +49,26 @@ def _many(value: Any) -> Any:
     """One value, a list of them or a range, as a list."""
     if isinstance(value, dict) and "start" in value:
         _check_keys(value, _RANGE)
-        return _range(**value)
+        return _different(_range(**value))
     if not isinstance(value, list | tuple):
         return [value]
     if not value:
         raise ValueError("an empty list, at least one entry is needed")
-    if len({repr(entry) for entry in value}) < len(value):
-        raise ValueError(f"got {list(value)!r}, different entries are needed")
-    return list(value)
+    return _different(list(value))
+
+
+def _different(values: list[Any]) -> list[Any]:
+    """Values that differ, numbers with a point in the float32 that training has, too."""
+    numbers = all(isinstance(x, int | float) and not isinstance(x, bool) for x in values)
+    if numbers and any(isinstance(x, float) for x in values):
+        with np.errstate(over="ignore"):
+            count = len(set(np.asarray(values, np.float32).tolist()))
+        words = "entries that differ in float32 are needed"
+    else:
+        count, words = len({repr(x) for x in values}), "different entries are needed"
+    if count < len(values):
+        raise ValueError(f"got {reprlib.repr(values)}, {words}")
+    return values
 
 
 def _range(
@@ -64,8 +78,8 @@ def _range(
     for key, value in {"start": start, "stop": stop, "num": num}.items():
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise ValueError(f"a range needs {key}, a number")
-    if not isinstance(num, int) or num < 1:
-        raise ValueError(f"num: got {num!r}, a whole number of at least 1 is allowed")
+    if not isinstance(num, int) or not 1 <= num <= _MOST:
+        raise ValueError(f"num: got {num!r}, a whole number from 1 to {_MOST} is allowed")
     if spacing not in ("linear", "log"):
         raise ValueError(f"spacing: got {spacing!r}, allowed are linear, log")
     if spacing == "log" and (start <= 0 or stop <= 0):
@@ -282,6 +296,7 @@ class Definition(Table):
     name: Annotated[StrictStr, Field(pattern=r"^[A-Za-z0-9_-]+$")]
     description: StrictStr = ""
     module: tuple[StrictStr, ...] = ()
+    depends: tuple[StrictStr, ...] = ()
     workers: Many[Positive] = (10,)
     comm_model: Many[Any]
     arrival_model: Any = None

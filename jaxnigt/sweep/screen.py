@@ -30,6 +30,10 @@ from jaxnigt.sweep.schema import Definition
 
 LOG = logging.getLogger("jaxnigt.sweep")
 _SECONDS_BETWEEN_LINES = 10.0
+_FEW = 8
+"""Profiles that have a column each in a terminal."""
+
+_QUANTILES = {"least": 0.0, "quarter": 0.25, "median": 0.5, "three quarters": 0.75, "most": 1.0}
 
 
 def _table(title: str, *columns: str, left: tuple[str, ...] = ("method",)) -> Table:
@@ -274,11 +278,11 @@ def _show_panel(tree: xr.DataTree, console: Console) -> None:
     profiles = tree["profiles"].to_dataset()["profile"].values
     for model in next(iter(methods.values()))["comm_model"].values:
         title = f"Virtual seconds to J >= {level:.3g}, median over seeds, {model} [s]"
-        table = _table(title, "method", *map(str, profiles))
+        times = {}
         for label, dataset in methods.items():
-            times = best(dataset.sel(comm_model=model))["time_to_threshold"].isel(threshold=0)
-            table.add_row(escape(label), *(f"{value:,.0f}" for value in times.median("seed").values))
-        console.print(table)
+            reached = best(dataset.sel(comm_model=model))["time_to_threshold"].isel(threshold=0)
+            times[label] = reached.median("seed").values
+        console.print(_few(title, times, profiles) if len(profiles) <= _FEW else _many(title, times))
     if level <= start:
         console.print(
             f"a method ended no higher than J(theta_0) = {start:.3g}: the threshold and the times to it "
@@ -286,6 +290,26 @@ def _show_panel(tree: xr.DataTree, console: Console) -> None:
         )
     if "grid" in tree.children:
         _show_speedups(tree["grid"].to_dataset(), console)
+
+
+def _few(title: str, times: dict[str, np.ndarray], profiles: np.ndarray) -> Table:
+    """The time of each method under each profile."""
+    table = _table(title, "method", *map(str, profiles))
+    for label, values in times.items():
+        table.add_row(escape(label), *(f"{value:,.0f}" for value in values))
+    return table
+
+
+def _many(title: str, times: dict[str, np.ndarray]) -> Table:
+    """Quantiles over profiles of the time of each method, and how often it is first, alone or not."""
+    every = np.stack(list(times.values()))
+    first = np.isfinite(every) & (every == every.min(axis=0))
+    table = _table(f"{title}, {every.shape[1]:,} profiles", "method", *_QUANTILES, "never", "first")
+    for (label, values), ahead in zip(times.items(), first, strict=True):
+        cuts = np.quantile(values, list(_QUANTILES.values()), method="nearest")
+        never = int(np.isinf(values).sum())
+        table.add_row(escape(label), *(f"{x:,.0f}" for x in cuts), f"{never:,}", f"{int(ahead.sum()):,}")
+    return table
 
 
 def _learning(methods: dict[str, xr.Dataset]) -> Table:

@@ -29,7 +29,7 @@ except ImportError:  # Windows, whose file systems all have locks
     fcntl = None
 
 from jaxnigt.checks import InputError
-from jaxnigt.sweep.fingerprint import PACKAGES
+from jaxnigt.sweep.fingerprint import PACKAGES, settings
 
 CHECKSUM = ".sha256"
 RESULTS = "results.nc"
@@ -191,6 +191,12 @@ def budget(folder: Path) -> int | None:
         return None
 
 
+def node(label: str) -> str:
+    """A label as the name of a node, where a slash or dots alone would be a path: it looks the same."""
+    name = label.replace("/", "\N{DIVISION SLASH}")
+    return name if name.strip(".") else name.replace(".", "\N{ONE DOT LEADER}")
+
+
 def usual_folder(name: str, size: str | None, above: Path = Path("results")) -> Path:
     """Where the results of a definition go if nothing else is asked for."""
     return above / (name if size is None else f"{name}-{size}")
@@ -224,6 +230,7 @@ def provenance(definition: Any) -> dict[str, str]:
         "definition": json.dumps(definition.model_dump(mode="json", exclude_none=True)),
         "jaxnigt": __version__,
         "versions": json.dumps({"python": platform.python_version(), **versions}),
+        "settings": json.dumps(settings()),
         "device": ", ".join(sorted({f"{d.platform} {d.device_kind}" for d in jax.devices()})),
         "git_commit": _git_commit(),
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
