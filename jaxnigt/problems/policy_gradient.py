@@ -204,13 +204,9 @@ class PolicyGradient(Problem):
         self.lanes = None if lanes is None else whole("lanes", lanes)
         self.workers = self.heterogeneity.workers
         self._simulator = Simulator(self.env, self.heterogeneity)
-        observation: Any = self._simulator.start.obs
-        if getattr(observation, "ndim", None) == 1:
-            worker = jnp.zeros((), jnp.int32)
-            observation = jax.eval_shape(self.heterogeneity.observation, observation, worker)
-        if getattr(observation, "ndim", None) != 1:
-            raise InputError("environment: it gives a dict, one vector of observations is allowed.")
-        self.observation_size: int = observation.shape[0]
+        start, worker = self._simulator.start.obs, jnp.zeros((), jnp.int32)
+        seen = jax.eval_shape(self.heterogeneity.observation, start, worker)
+        self.observation_size: int = seen.shape[0]
 
     def __repr__(self) -> str:
         name = type(getattr(self.env, "unwrapped", self.env)).__name__

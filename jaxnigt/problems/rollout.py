@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jax.extend.core import Var
 from jaxtyping import Array, Bool, Float, Int, Key
 
+from jaxnigt.checks import InputError
 from jaxnigt.environments.brax import Environment, quiet
 from jaxnigt.environments.heterogeneity import Heterogeneity
 from jaxnigt.environments.mjx_cpu import substituted
@@ -51,7 +52,8 @@ class Simulator:
         self.env, self.heterogeneity = env, heterogeneity
         with quiet(), substituted():
             # Brax's own `observation_size` runs the reset operation by operation, which is slow on MJX.
-            self.start: Any = jax.eval_shape(env.reset, jax.random.key(0))
+            self.start: Any = _asked("reset", lambda: jax.eval_shape(env.reset, jax.random.key(0)))
+        _check_start(self.start)
         # Physics takes seconds to trace. These traces serve gradients and evaluations alike.
         self._reset = jax.jit(lambda worker, key: self._of(worker).reset(key), inline=True)
         self._step = jax.jit(lambda worker, *at: self._of(worker).step(*at), inline=True)
@@ -81,11 +83,29 @@ class Simulator:
 
         with quiet(), substituted():
             starts = jax.vmap(self._reset)(workers, keys)
+            self._check_step()
             endless = self._endless()
             return run_lanes(starts, advance, horizon, lane_count(len(keys), lanes, endless), endless)
 
     def _of(self, worker: Int[Array, ""]) -> Environment:
         return self.heterogeneity.environment(self.env, worker)
+
+    def _check_step(self) -> None:
+        """Raise InputError unless a step keeps the parts of a state, their shapes and their types."""
+        worker = jax.ShapeDtypeStruct((), jnp.int32)
+        action = jax.ShapeDtypeStruct((self.env.action_size,), jnp.float32)
+        after = _asked("step", lambda: jax.eval_shape(self._step, worker, self.start, action))
+        before, now = (
+            {jax.tree_util.keystr(path): x for path, x in jax.tree_util.tree_leaves_with_path(state)}
+            for state in (self.start, after)
+        )
+        for part in sorted(before.keys() | now.keys()):
+            one, other = (_kind(state.get(part)) for state in (before, now))
+            if one != other:
+                raise InputError(
+                    f"environment: {part} of a state is {one} after reset and {other} after step, the "
+                    "same is allowed."
+                )
 
     def _endless(self) -> bool:
         """Whether no episode of this environment ends before the horizon."""
@@ -97,6 +117,39 @@ class Simulator:
             return after, after.done
 
         return is_endless(step, self.start, worker, action)
+
+
+def _asked(what: str, function: Callable[[], Any]) -> Any:
+    """What an environment answers; raises InputError where it raises something."""
+    try:
+        return function()
+    except InputError:
+        raise
+    except Exception as error:
+        first = str(error).partition("\n")[0]
+        raise InputError(f"environment: {what} raises {type(error).__name__}: {first}.") from error
+
+
+def _check_start(state: Any) -> None:
+    """Raise InputError unless a state has what a rollout reads, in shapes of one environment."""
+    if missing := [name for name in ("obs", "reward", "done") if not hasattr(state, name)]:
+        raise InputError(
+            f"environment: reset gives a {type(state).__name__} without {', '.join(missing)}, a State "
+            "as Brax's is allowed."
+        )
+    if not hasattr(state.obs, "ndim"):
+        raise InputError(
+            f"environment: observations are a {type(state.obs).__name__}, one vector is allowed."
+        )
+    for name, allowed in (("obs", 1), ("reward", 0), ("done", 0)):
+        shape = jnp.shape(getattr(state, name))
+        if len(shape) != allowed:
+            words = "a vector" if allowed else "a number"
+            raise InputError(f"environment: {name} of a state has shape {shape}, {words} is allowed.")
+
+
+def _kind(leaf: Any) -> str:
+    return "not there" if leaf is None else f"{leaf.dtype}{list(leaf.shape)}"
 
 
 def lane_count(slots: int, lanes: int | None, endless: bool) -> int:

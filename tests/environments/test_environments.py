@@ -1,5 +1,7 @@
 """The environments by name, on both engines, and wrapped ones."""
 
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -109,3 +111,76 @@ def test_a_wrapped_environment_keeps_its_wrapper_under_heterogeneity():
     assert first > 90
     np.testing.assert_allclose(second - first, 10.0, rtol=1e-4)
     assert inner.bonus == 0.0
+
+
+with quiet():
+    from brax.envs.base import State
+
+
+class Point:
+    """A point on a line, as a class that is not of Brax."""
+
+    action_size = 1
+
+    def reset(self, key):
+        return State(None, jnp.zeros(1), jnp.zeros(()), jnp.zeros(()))
+
+    def step(self, state, action):
+        point = state.obs + 0.1 * action
+        return state.replace(obs=point, reward=-((point[0] - 1.0) ** 2))
+
+
+class VectorReward(Point):
+    def reset(self, key):
+        return super().reset(key).replace(reward=jnp.zeros(1))
+
+
+class Matrix(Point):
+    def reset(self, key):
+        return super().reset(key).replace(obs=jnp.zeros((2, 2)))
+
+
+class Named(Point):
+    def reset(self, key):
+        return super().reset(key).replace(obs={"state": jnp.zeros(2)})
+
+
+class Later(Point):
+    def step(self, state, action):
+        return super().step(state, action).replace(metrics={"distance": state.obs[0]})
+
+
+class Truth(Point):
+    def step(self, state, action):
+        return super().step(state, action).replace(done=state.obs[0] > 0.05)
+
+
+class Other(Point):
+    def reset(self, key):
+        return jnp.zeros(1), {"time": 0}
+
+
+class Broken(Point):
+    def step(self, state, action):
+        return state.velocity
+
+
+@pytest.mark.parametrize(
+    ("env", "words"),
+    [
+        (VectorReward(), "reward of a state has shape (1,), a number is allowed"),
+        (Matrix(), "obs of a state has shape (2, 2), a vector is allowed"),
+        (Named(), "observations are a dict, one vector is allowed"),
+        (Later(), ".metrics['distance'] of a state is not there after reset and float32[] after step"),
+        (Truth(), ".done of a state is float32[] after reset and bool[] after step"),
+        (Other(), "reset gives a tuple without obs, reward, done"),
+        (Broken(), "step raises AttributeError: 'State' object has no attribute 'velocity'"),
+    ],
+)
+def test_an_environment_of_other_shapes_is_named(env, words):
+    def trained():
+        problem = jn.problems.policy_gradient(env, horizon=2)
+        return jn.train(problem, jn.methods.rennala_nigt(2), iterations=1)
+
+    with pytest.raises(jn.InputError, match=re.escape(f"environment: {words}")):
+        trained()
