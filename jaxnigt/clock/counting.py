@@ -20,13 +20,15 @@ from jaxnigt.clock.pace import Pace, Timetable, timetable
 from jaxnigt.clock.rules import Additive, Counts, Rule, over, useful
 
 _MANY = 1e15  # More gradients than any round asks for.
+_MOST_COUNT, _MOST_POSITION = 2**31 - 1, 2.0**52
+"""What counts hold, and up to where float64 tells one arrival of a worker from the next."""
 
 
 class Selection(NamedTuple):
     """The arrival that ends a collection.
 
     Attributes:
-        time: f64[], when it happens [s], inf if never.
+        time: f64[], when it happens [s], inf if never, NaN where float64 cannot tell.
         worker: i64[], whose it is.
         position: f64[n], gradients of each worker that arrived up to and including that event, those
             that do not count among them; whole numbers.
@@ -65,12 +67,18 @@ def select(table: Timetable, skip: Counts, rule: Rule) -> Selection:
         return after, time, tied, reached(after) | ~jnp.isfinite(time)
 
     nobody = jnp.zeros(skip.shape, bool)
-    state = (position, jnp.full((), jnp.inf), nobody, ~possible)
+    beyond = position.max() > _MOST_POSITION
+    state = (position, jnp.where(beyond, jnp.nan, jnp.inf), nobody, ~possible | beyond)
     position, time, tied, _ = jax.lax.while_loop(lambda state: ~state[3], later, state)
     worker = _decider(rule, jnp.maximum(position - skip, 0.0), tied & (position > skip))
     dropped = tied & (jnp.arange(len(skip)) > worker)
     position = position - dropped.astype(jnp.float64)
     return Selection(time, worker, position, jnp.maximum(position - skip, 0.0))
+
+
+def _counted(time: Float64[Array, ""], counts: Counts) -> tuple[Float64[Array, ""], Int32[Array, " n"]]:
+    """The time of a collection and its counts as they are kept; NaN where one is too large for that."""
+    return jnp.where(counts.max() > _MOST_COUNT, jnp.nan, time), counts.astype(jnp.int32)
 
 
 def _decider(rule: Rule, counts: Counts, tied: Bool[Array, " n"]) -> Int64[Array, ""]:
@@ -183,7 +191,7 @@ class Cancel:
             if self.comm_model.early:
                 return Round(jnp.where(chosen, arrival + comm, 0.0).max(), counts.astype(jnp.int32))
         end = time + paused(self.comm_model.pause, comm, live, counts.astype(jnp.int64))
-        return Round(end, counts.astype(jnp.int32))
+        return Round(*_counted(end, counts))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -213,7 +221,7 @@ class Finish:
             waits = (pause > 0) & (table.arrival(skip) <= over)
             restart = waits & jnp.isfinite(over)
             grid = (jnp.where(restart, over, start), jnp.where(restart, 0.0, skip))
-            return grid, Round(over, found.counts.astype(jnp.int32))
+            return grid, Round(*_counted(over, found.counts))
 
         grid = (jnp.zeros_like(comm), jnp.zeros_like(comm))
         return jax.lax.scan(one_round, grid, sizes)[1]

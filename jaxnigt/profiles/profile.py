@@ -15,7 +15,7 @@ from jaxnigt.profiles.noise import Noise
 from jaxnigt.registry import declare, make
 
 _ALLOWED = "numbers of seconds"
-_LEAST, _MOST = 1e-100, 1e100
+_LEAST, _MOST = 1e-300, 1e300
 """Seconds that the clock can multiply and add without leaving the range of float64."""
 
 Power = tuple[Float64[np.ndarray, " B"], Float64[np.ndarray, "*profiles B+1 n"]]
@@ -143,11 +143,11 @@ def _check_times(compute: np.ndarray, comm: np.ndarray) -> None:
             "dead worker)."
         )
     live = np.isfinite(compute)
-    for name, times in (("compute", compute[live]), ("comm", comm[live & (comm > 0)])):
-        far = (times < _LEAST) | (times > _MOST)
-        if far.any() and np.isfinite(times[far][0]):
+    for name, times, least in (("compute", compute[live], _LEAST), ("comm", comm[live], 0.0)):
+        far = (times < least) | (times > _MOST)
+        if far.any() and times[far][0] >= 0 and np.isfinite(times[far][0]):
             raise InputError(
-                f"{name}: got {times[far][0]:g}, times from {_LEAST:g} to {_MOST:g} seconds are allowed."
+                f"{name}: got {times[far][0]:g}, times from {least:g} to {_MOST:g} seconds are allowed."
             )
     if not live.any(axis=-1).all():
         raise InputError("compute: a profile has no live worker, at least one finite time is needed.")

@@ -60,15 +60,12 @@ def _many(value: Any) -> Any:
 def _different(values: list[Any]) -> list[Any]:
     """Values that differ, numbers with a point in the float32 that training has, too."""
     numbers = all(isinstance(x, int | float) and not isinstance(x, bool) for x in values)
-    if numbers and any(isinstance(x, float) for x in values):
-        with np.errstate(over="ignore"):
-            count = len(set(np.asarray(values, np.float32).tolist()))
-        words = "entries that differ in float32 are needed"
-    else:
-        count, words = len({repr(x) for x in values}), "different entries are needed"
-    if count < len(values):
-        raise ValueError(f"got {reprlib.repr(values)}, {words}")
-    return values
+    single = numbers and any(isinstance(x, float) for x in values)
+    with np.errstate(over="ignore"):
+        if len({float(np.float32(x)) if single else repr(x) for x in values}) == len(values):
+            return values
+    words = ", in float32 too" if single else ""
+    raise ValueError(f"got {reprlib.repr(values)}, different entries are needed{words}")
 
 
 def _range(
@@ -239,7 +236,7 @@ class TrainingTable(Table):
     """What all methods share; keys as in `jaxnigt.train`. Seeds are a number of them or a list."""
 
     seeds: Positive | tuple[StrictInt, ...] = 3
-    key: StrictInt = 0
+    key: Annotated[StrictInt, Field(ge=0, le=MOST_KEY)] = 0
     eval_every: Positive = 10
     eval_batch: Positive = 64
 
@@ -255,13 +252,6 @@ class TrainingTable(Table):
             return value if isinstance(value, int) else as_seeds(list(value))
         except InputError as error:
             raise ValueError(str(error).removeprefix("seeds: ").removesuffix(".")) from None
-
-    @pydantic.field_validator("key")
-    @classmethod
-    def _fits(cls, value: int) -> int:
-        if not 0 <= value <= MOST_KEY:
-            raise ValueError(f"got {value}, a whole number from 0 to {MOST_KEY} is allowed")
-        return value
 
 
 class GridTable(Table):

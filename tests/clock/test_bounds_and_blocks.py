@@ -83,3 +83,17 @@ def test_families_of_varying_and_random_profiles():
     assert ends[-1] == pytest.approx(0.25)
     away = jn.profiles.outages(6, share=0.5, length=5.0, until=100.0, seed=1)
     assert jn.clock.synchronous(away, 40).end[-1] > 60
+
+
+@pytest.mark.parametrize("slow", [1e10, 1e16, 1e90])
+@pytest.mark.parametrize("counts", [True, False])
+def test_counts_that_nothing_can_hold_are_refused(slow, counts):
+    """Malenia waits for the slow worker, and the fast one delivers all the while."""
+    profile = jn.Profile([1.0, slow])
+    with pytest.raises(jn.InputError, match="more than 2,147,483,647 gradients before a round is over"):
+        jn.clock.malenia(profile, 2, 3, counts=counts)
+    for result in (jn.clock.m_synchronous(profile, 2, 1), jn.clock.synchronous(profile, 1)):
+        np.testing.assert_array_equal(result.end, [slow])
+        np.testing.assert_array_equal(result.counts, [[1, 1]])
+    finished = jn.clock.rennala(profile, 2, 3, restart="finish")
+    np.testing.assert_array_equal(finished.end, [2.0, 4.0, 6.0])
