@@ -220,7 +220,7 @@ def run(
     """Rounds of a rule with the batch of each round given; see `collect` for the other arguments."""
     network = model(comm_model, "rounds")
     choice("restart", restart, RESTARTS)
-    rule.check(profile.n)
+    rule.sized(int(batches.max())).check(profile.n)
     finishes = restart == "finish"
     if finishes and network.travels:
         raise InputError(f'comm_model: "{network}" is defined for restart = "cancel" only.')

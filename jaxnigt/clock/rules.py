@@ -27,7 +27,7 @@ from jaxtyping import Array, Bool, Float64, Int, Int64, Num
 from jaxnigt.checks import InputError, whole
 from jaxnigt.clock.batching import asked
 from jaxnigt.clock.pace import Timetable, before
-from jaxnigt.registry import declare, register
+from jaxnigt.registry import declare, named, register
 
 Counts = Float64[Array, " n"]
 """Gradients of each worker as whole numbers in float64, which compilers handle faster than integers."""
@@ -332,5 +332,9 @@ RoundSizes = Int64[np.ndarray, " K"]
 def sizes(rule: Rule, rounds: int, first: int | None = None) -> RoundSizes:
     """The batch of each of K rounds, of which the first may have another."""
     found = np.full(whole("rounds", rounds), rule.batch or 0, np.int64)
-    found[:1] = first or found[0]
+    if first is not None and first != rule.batch:
+        if rule.batch is None or type(rule).sized is Rule.sized:
+            raise InputError(f"init_batch: rounds of {named(rule)} have none, leave it out.")
+        rule.hint_slots(whole("init_batch", first), heterogeneous=False)  # refuses what is no batch
+        found[0] = first
     return found

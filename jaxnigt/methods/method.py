@@ -13,7 +13,7 @@ import optax
 from numpy.typing import ArrayLike
 
 from jaxnigt.checks import InputError, whole
-from jaxnigt.clock.rules import Rule, sizes
+from jaxnigt.clock.rules import sizes
 from jaxnigt.methods.collection import Asynchronous, Collection
 from jaxnigt.registry import declare, named
 
@@ -69,13 +69,8 @@ class Method:
             object.__setattr__(self, "init_batch", batch)
             return
         whole("init_batch", self.init_batch)
-        if isinstance(self.collection, Asynchronous) or self.init_batch == batch:
-            return
-        if batch is None or type(self.collection.rule).sized is Rule.sized:
-            raise InputError(
-                f"init_batch: rounds of {named(self.collection.rule)} have none, leave it out."
-            )
-        self.collection.rule.hint_slots(self.init_batch, heterogeneous=False)
+        if not isinstance(self.collection, Asynchronous):
+            sizes(self.collection.rule, 1, self.init_batch)  # refuses what is no batch of the rule
 
     def __repr__(self) -> str:
         rule = named(self.collection.rule) if self.collection.rule is not None else "all gradients"

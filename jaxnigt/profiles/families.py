@@ -6,6 +6,7 @@ Numbers that are no counts may be arrays. Their axes then lead those of the prof
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,13 @@ import numpy as np
 from jaxtyping import Float64
 from numpy.typing import ArrayLike
 
-from jaxnigt.checks import InputError, as_numbers, whole
+from jaxnigt.checks import InputError, as_numbers, in_range, positive, whole
 from jaxnigt.profiles.profile import Profile
 from jaxnigt.profiles.table import from_csv
 from jaxnigt.registry import entries, register
+
+_MOST = 10**8
+"""Entries of a table of power."""
 
 
 def _worker(n: int) -> Float64[np.ndarray, " n"]:
@@ -69,7 +73,7 @@ def stragglers(
         array([1., 1., 5.])
     """
     i = _worker(n)
-    if not 0 <= count <= n:
+    if whole("count", count, 0) > n:
         raise InputError(f"count: got {count!r}, 0 to n = {n} stragglers are allowed.")
     slow = np.where(i > n - count, _column("slowdown", slowdown), 1.0)
     return Profile(_column("compute", compute) * slow, _column("comm", comm))
@@ -96,6 +100,7 @@ def lognormal(n: int, sigma: ArrayLike = 1.0, seed: int = 0, comm: ArrayLike = 0
         >>> lognormal(2, sigma=0.0).compute
         array([1., 1.])
     """
+    in_range("sigma", sigma)
     z = np.random.default_rng(seed).standard_normal(len(_worker(n)))
     return Profile(np.exp(_column("sigma", sigma) * z), _column("comm", comm))
 
@@ -110,8 +115,8 @@ def decreasing(
         >>> decreasing(1, every=10.0, times=2).power[0]
         array([10., 20.])
     """
-    breaks = every * np.arange(1, times + 1)
-    values = np.repeat(factor ** np.arange(times + 1.0)[:, None], n, axis=1)
+    breaks = positive("every", every) * np.arange(1, whole("times", times) + 1)
+    values = np.repeat(positive("factor", factor) ** np.arange(times + 1.0)[:, None], n, axis=1)
     return power_law(n, exponent).replace(power=(breaks, values))
 
 
@@ -136,7 +141,9 @@ def outages(
     """
     if not 0 <= share < 1:
         raise InputError(f"share: got {share!r}, numbers in [0, 1) are allowed.")
-    pieces = int(np.ceil(until / length))
+    pieces = math.ceil(positive("until", until) / positive("length", length))
+    if pieces * n > _MOST:
+        raise InputError(f"until: it has {pieces:,} pieces of `length` for n = {n} workers, too many.")
     away = np.random.default_rng(seed).random((pieces, n)) < share
     values = np.concatenate([1.0 - away, np.ones((1, n))])
     return equal(n, compute, comm).replace(power=(length * np.arange(1, pieces + 1), values))

@@ -191,3 +191,17 @@ def test_the_clock_leaves_precision_alone():
 
     jn.clock.rennala(jn.profiles.equal(3), 2, 3)
     assert jnp.zeros(1).dtype == jnp.float32
+
+
+@pytest.mark.parametrize(
+    ("rule", "first", "words"),
+    [
+        (jn.clock.Rennala(3), -3, "init_batch: got -3, a whole number of at least 1"),
+        (jn.clock.Rennala(3), 0, "init_batch: got 0, a whole number of at least 1"),
+        (jn.clock.Synchronous(2), 3, "init_batch: got 3, multiples of the 2 workers"),
+        (jn.clock.MSynchronous(1), 5, "m: got 5, 1 to n = 2 workers"),
+    ],
+)
+def test_a_first_batch_that_a_rule_cannot_have(rule, first, words):
+    with pytest.raises(jn.InputError, match=words):
+        jn.clock.collect(jn.Profile([1.0, 2.0]), rule, 2, init_batch=first)

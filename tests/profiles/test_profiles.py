@@ -186,3 +186,23 @@ def test_durations_are_seconds():
     np.testing.assert_array_equal(profile.comm, [60.0, 60.0])
     with pytest.raises(jn.InputError, match="compute: got nan"):
         jn.Profile(np.array(["NaT"], "timedelta64[s]"))
+
+
+@pytest.mark.parametrize(
+    ("family", "arguments", "words"),
+    [
+        ("stragglers", {"count": 1.5}, "count: got 1.5, a whole number of at least 0"),
+        ("stragglers", {"count": True}, "count: got True"),
+        ("lognormal", {"sigma": -1.0}, "sigma: got -1, finite numbers of at least 0"),
+        ("decreasing", {"times": 1.5}, "times: got 1.5, a whole number"),
+        ("decreasing", {"factor": 0.0}, "factor: got 0.0, finite numbers above 0"),
+        ("outages", {"length": 0.0}, "length: got 0.0, finite numbers above 0"),
+        ("outages", {"until": INF}, "until: got inf, finite numbers above 0"),
+        ("outages", {"until": -5.0}, "until: got -5.0"),
+        ("outages", {"until": 1e12, "length": 1e-6}, "until: it has 1,000,000,000,000,000,000 pieces"),
+    ],
+)
+def test_families_refuse_what_they_would_cut(family, arguments, words):
+    maker = getattr(jn.profiles, family)
+    with pytest.raises(jn.InputError, match=words):
+        getattr(maker, "__wrapped__", maker)(3, **arguments)
