@@ -63,6 +63,14 @@ class InvariantError(AssertionError):
         return f"clock invariant broken: {self.invariant}, first at {self.where}"
 
 
+def instance(name: str, value: object, kind: type, example: str) -> None:
+    """Check that an argument is of a class; `example` is how to come by such an object."""
+    if not isinstance(value, kind):
+        raise InputError(
+            f"{name}: got {reprlib.repr(value)}, a {kind.__name__} is allowed, such as {example}."
+        )
+
+
 def whole(name: str, value: object, least: int = 1) -> int:
     """Check that an argument is a whole number of at least `least`, and return it as an int."""
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:

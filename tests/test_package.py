@@ -75,3 +75,36 @@ def test_every_method_can_be_cited(name):
 def test_a_method_of_ones_own_has_no_citation():
     with pytest.raises(jn.InputError, match="method: got 'fair', allowed are rennala_nigt"):
         jn.citation("fair")
+
+
+def test_wrong_types_of_public_arguments_are_a_sentence():
+    """In a process of its own, as the tests' type checks would speak first."""
+    calls = (
+        'jn.train(p, "rennala_nigt", iterations=1)',
+        'jn.train("tabular", m, iterations=1)',
+        "jn.train(p, m, iterations=1, profile=[1.0, 2.0])",
+        'jn.train(p, m, iterations=1, snapshots="folder")',
+        'jn.train(p, m, iterations="1")',
+        'jn.train(p, m, iterations=1, key="0")',
+        "jn.train(p, m, iterations=1, seeds=1.5)",
+        "jn.clock.rennala([1.0, 2.0], 2, 3)",
+        "jn.clock.asynchronous([1.0, 2.0], 3)",
+        "jn.replay(None, jn.profiles.equal(2))",
+        "jn.replay(jn.train(p, m, iterations=1), [1.0])",
+        'jn.bounds.upper("rennala_nigt", [1.0], jn.Constants(1.0, 1.0, 1.0, 1.0), 0.1)',
+        'jn.bounds.lower("rennala_nigt", jn.profiles.equal(2), 1.0, 0.1)',
+        'jn.methods.rennala_nigt("8")',
+        'jn.methods.rennala_nigt(8, stepsize="0.1")',
+        "jn.Profile({})",
+    )
+    script = (
+        "import jaxnigt as jn\np, m = jn.problems.tabular(), jn.methods.rennala_nigt(2)\n"
+        + "".join(
+            f"try:\n    {call}\nexcept jn.InputError as error:\n    print(error)\n" for call in calls
+        )
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert len(lines) == len(calls), done.stdout
+    assert all(" allowed" in line for line in lines), lines

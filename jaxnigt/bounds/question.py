@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float64, Int64
 from numpy.typing import ArrayLike
 
-from jaxnigt.checks import InputError, in_range
+from jaxnigt.checks import InputError, in_range, instance
 from jaxnigt.constants import Constants
 from jaxnigt.profiles import Profile
 
@@ -81,6 +81,8 @@ def ask(
     Raises:
         InputError: random or varying times, a number out of range, or shapes that do not broadcast.
     """
+    instance("profile", profile, Profile, "jn.profiles.equal(10)")
+    instance("constants", constants, Constants, "jn.Constants(1.0, 1.0, 1.0, 1.0)")
     if not profile.fixed:
         raise InputError(
             "profile: bounds are for fixed times, which profile.replace(noise=None, power=None) has."

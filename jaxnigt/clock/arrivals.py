@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float64, Int, Int32, Key
 
-from jaxnigt.checks import InputError, whole
+from jaxnigt.checks import InputError, instance, whole
 from jaxnigt.clock.batching import asked, double_precision, over_profiles
 from jaxnigt.clock.communication import Communication, Model, model
 from jaxnigt.clock.events import Queue, draw, fold, queue, words
@@ -121,6 +121,7 @@ def asynchronous(
         >>> result.time, result.worker, result.staleness
         (array([1. , 2. , 2.5, 3. ]), array([0, 0, 1, 0], dtype=int32), array([0, 0, 2, 1], dtype=int32))
     """
+    instance("profile", profile, Profile, "jn.profiles.equal(10)")
     network = model(comm_model, "arrivals")
     chosen = None if rule is None else make("arrival_rule", rule)
     if chosen is not None:

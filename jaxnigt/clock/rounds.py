@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float64, Int32
 from numpy.typing import ArrayLike
 
-from jaxnigt.checks import InputError, choice, whole
+from jaxnigt.checks import InputError, choice, instance, whole
 from jaxnigt.clock.batching import Kernel, over_profiles, per_round
 from jaxnigt.clock.communication import Communication, Model, model
 from jaxnigt.clock.counting import Cancel, Finish
@@ -218,6 +218,7 @@ def run(
     counts: bool = True,
 ) -> Rounds:
     """Rounds of a rule with the batch of each round given; see `collect` for the other arguments."""
+    instance("profile", profile, Profile, "jn.profiles.equal(10)")
     network = model(comm_model, "rounds")
     choice("restart", restart, RESTARTS)
     rule.sized(int(batches.max())).check(profile.n)

@@ -186,6 +186,15 @@ def _check_reachable(address: str) -> None:
 EXECUTORS = {"local": run_here, "ray": run_on_ray}
 
 
+def _heeded() -> list[signal.Signals]:
+    """Signals by which people and queues of clusters end a run, but for those that are to be ignored."""
+    names = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1")
+    numbers = [signal.Signals[name] for name in names if name in signal.Signals.__members__]
+    # Under `nohup` a run is to go on when its terminal is closed.
+    ours = (signal.SIGINT, signal.SIGTERM)
+    return [x for x in numbers if x in ours or signal.getsignal(x) != signal.SIG_IGN]
+
+
 @contextlib.contextmanager
 def interruptible() -> Iterator[Callable[[], bool]]:
     """A question whether to stop, which an interrupt or a termination answers."""
@@ -202,7 +211,7 @@ def interruptible() -> Iterator[Callable[[], bool]]:
     if threading.current_thread() is not threading.main_thread():
         yield asked.is_set
         return
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, handle) for number in _heeded()}
     try:
         yield asked.is_set
     finally:

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Key
 
-from jaxnigt.checks import InputError, TrainingDiverged, as_key, as_seeds, whole
+from jaxnigt.checks import InputError, TrainingDiverged, as_key, as_seeds, instance, whole
 from jaxnigt.clock.communication import Model
 from jaxnigt.methods.collection import Asynchronous
 from jaxnigt.methods.method import Method
@@ -99,6 +99,12 @@ def train(
         >>> trace.objective.shape, trace.gradient_norm.shape
         ((2, 3, 4), (2, 3, 20))
     """
+    instance("problem", problem, Problem, "jn.problems.tabular()")
+    instance("method", method, Method, "jn.methods.rennala_nigt()")
+    if profile is not None:
+        instance("profile", profile, Profile, "jn.profiles.equal(10)")
+    if snapshots is not None:
+        instance("snapshots", snapshots, Snapshots, 'jn.Snapshots("folder")')
     iterations = whole("iterations", iterations)
     eval_every = min(10, iterations) if eval_every is None else whole("eval_every", eval_every)
     if eval_every > iterations:

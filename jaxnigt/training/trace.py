@@ -13,7 +13,7 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Array, Float, Float64, Int, Key
 
-from jaxnigt.checks import InputError
+from jaxnigt.checks import InputError, instance
 from jaxnigt.clock import verify
 from jaxnigt.clock.communication import Model
 from jaxnigt.methods.collection import Asynchronous, Collection, mean, worker_mean
@@ -333,6 +333,8 @@ def replay(
         >>> replay(trace, jn.profiles.equal(2))
         array([2., 4., 6.])
     """
+    instance("trace", trace, Trace, "what jn.train gives")
+    instance("profile", profile, Profile, "jn.profiles.equal(10)")
     collection = trace.method.collection
     if not trace.replayable or not isinstance(collection, Collection):
         raise InputError(

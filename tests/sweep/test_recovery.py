@@ -101,12 +101,13 @@ def test_a_sweep_on_two_devices_goes_on_where_it_stopped(definition, tmp_path):
     assert sum(resumed) == 1
 
 
-def test_an_interrupt_is_heeded_as_soon_as_there_is_a_plan(definition, tmp_path, capsys, monkeypatch):
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1"])
+def test_a_signal_is_heeded_as_soon_as_there_is_a_plan(name, definition, tmp_path, capsys, monkeypatch):
     describe = execute._Sweep._describe
 
     def interrupted(sweep):
         describe(sweep)
-        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.Signals[name])
 
     monkeypatch.setattr(execute._Sweep, "_describe", interrupted)
     status, output = here(capsys, monkeypatch, "sweep", definition, "--out", tmp_path / "out")
