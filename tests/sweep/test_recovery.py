@@ -198,7 +198,7 @@ def test_a_real_full_device_leaves_no_half_file(tmp_path):
         lambda path: store.write_text(path, "x" * 100_000),
         lambda path: store.write(data, path, checksum=True),
     ):
-        (tmp_path / f".note.nc.{os.getpid()}").symlink_to("/dev/full")
+        (tmp_path / f".note.nc.{os.getpid()}.jaxnigt-part").symlink_to("/dev/full")
         with pytest.raises(OSError, match="No space left"):
             write(tmp_path / "note.nc")
         assert not list(tmp_path.iterdir())

@@ -233,7 +233,7 @@ BAD = [
     (
         "workers = 4",
         "wrokers = 4",
-        "unknown key 'wrokers', allowed are name, description, module, workers",
+        "unknown key 'wrokers', allowed are name, description, module, depends",
     ),
     (
         "horizon = 2",
