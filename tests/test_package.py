@@ -96,6 +96,10 @@ def test_wrong_types_of_public_arguments_are_a_sentence():
         'jn.methods.rennala_nigt("8")',
         'jn.methods.rennala_nigt(8, stepsize="0.1")',
         "jn.Profile({})",
+        'jn.problems.policy_gradient("reacher", action_scale=float("nan"))',
+        "jn.problems.FixedNormalisation(std=0.0)",
+        'jn.problems.linear_quadratic(cost=float("nan"))',
+        "jn.problems.tabular(jn.problems.MDP([[[[1.0], [0.5]]]], [[[1.0, 1.0]]], [[1.0]]))",
     )
     script = (
         "import jaxnigt as jn\np, m = jn.problems.tabular(), jn.methods.rennala_nigt(2)\n"
@@ -107,4 +111,4 @@ def test_wrong_types_of_public_arguments_are_a_sentence():
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert len(lines) == len(calls), done.stdout
-    assert all(" allowed" in line for line in lines), lines
+    assert all(" allowed" in line or " must " in line for line in lines), lines

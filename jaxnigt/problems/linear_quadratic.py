@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
-from jaxnigt.checks import InputError, discount_factor, in_range, positive, whole
+from jaxnigt.checks import InputError, as_numbers, discount_factor, in_range, positive, whole
 from jaxnigt.problems.base import Params
 from jaxnigt.problems.score import EpisodicProblem, Sample
 from jaxnigt.registry import register
@@ -54,7 +54,10 @@ class LinearQuadratic(EpisodicProblem):
         discount: float = 0.9,
         horizon: int = 20,
     ):
-        a, b, g = (np.asarray(x, np.float64) for x in (dynamics, control, goals))
+        named = {"dynamics": dynamics, "control": control, "goals": goals, "cost": cost}
+        a, b, g, c = (as_numbers(name, value) for name, value in named.items())
+        if not all(np.isfinite(x).all() for x in (a, b, g, c)):
+            raise InputError("dynamics: control, goals and cost as well, finite numbers are allowed.")
         if a.ndim != 2 or b.ndim != 2 or g.ndim != 2 or not len(a) == a.shape[1] == len(b) == g.shape[1]:
             raise InputError(
                 f"dynamics: shapes {a.shape}, control {b.shape} and goals {g.shape}, allowed are "

@@ -10,9 +10,10 @@ from typing import Any, Literal, get_args
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from jaxnigt.checks import InputError, choice, discount_factor, whole
+from jaxnigt.checks import InputError, as_numbers, choice, discount_factor, in_range, positive, whole
 from jaxnigt.environments.brax import Backend, Environment, make
 from jaxnigt.environments.heterogeneity import Heterogeneity
 from jaxnigt.policies import GaussianPolicy
@@ -78,6 +79,11 @@ class FixedNormalisation(Normalisation):
 
     mean: tuple[float, ...] | float = 0.0
     std: tuple[float, ...] | float = 1.0
+
+    def __post_init__(self) -> None:
+        if not np.isfinite(as_numbers("mean", self.mean)).all():
+            raise InputError(f"mean: got {self.mean!r}, finite numbers are allowed.")
+        in_range("std", self.std, above=True)
 
     def apply(self, params: Params, observation: Float[Array, "*batch o"]) -> Float[Array, "*batch o"]:
         """The normalised observation."""
@@ -199,7 +205,7 @@ class PolicyGradient(Problem):
                 "allowed."
             )
         self.env, self.policy = environment, policy or GaussianPolicy(environment.action_size)
-        self.discounting, self.action_scale = discounting, action_scale
+        self.discounting, self.action_scale = discounting, positive("action_scale", action_scale)
         self.normalisation, self.heterogeneity = normalisation, heterogeneity or Heterogeneity()
         self.lanes = None if lanes is None else whole("lanes", lanes)
         self.workers = self.heterogeneity.workers

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
-from jaxnigt.checks import InputError, discount_factor, whole
+from jaxnigt.checks import InputError, as_numbers, discount_factor, whole
 from jaxnigt.constants import Constants, softmax_policy
 from jaxnigt.problems.base import Params
 from jaxnigt.problems.score import EpisodicProblem, Sample
@@ -38,6 +38,7 @@ class Tabular(EpisodicProblem):
     """
 
     def __init__(self, mdp: MDP, discount: float, horizon: int):
+        mdp = MDP(*(as_numbers(name, table) for name, table in mdp._asdict().items()))
         _check(mdp)
         self.mdp = mdp
         # Outcomes are drawn from cumulative probabilities.
