@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float64
-from numpy.typing import ArrayLike
 
 
 class InputError(ValueError):
@@ -140,7 +139,7 @@ def as_seeds(value: object) -> tuple[int, ...]:
     )
 
 
-def as_numbers(name: str, value: ArrayLike, allowed: str = "numbers") -> Float64[np.ndarray, "..."]:
+def as_numbers(name: str, value: object, allowed: str = "numbers") -> Float64[np.ndarray, "..."]:
     """Check that an argument holds real numbers, and return them in float64; durations are in seconds.
 
     NumPy would take True for 1, "1" for 1, the real part of a complex number, what is under a mask, and
@@ -158,7 +157,7 @@ def as_numbers(name: str, value: ArrayLike, allowed: str = "numbers") -> Float64
 
 
 def in_range(
-    name: str, value: ArrayLike, *, above: bool = False, below: float = math.inf
+    name: str, value: object, *, above: bool = False, below: float = math.inf
 ) -> Float64[np.ndarray, "..."]:
     """Check that numbers are finite, at least (or above) 0 and below a limit; return them in float64."""
     allowed = f"finite numbers {'above' if above else 'of at least'} 0"
