@@ -6,8 +6,8 @@ import jax
 import matplotlib as mpl
 import pytest
 
+from jaxnigt.clock.batching import make_room
 from jaxnigt.sweep.cost import use_compilation_cache
-from jaxnigt.training.stopwatch import make_room
 
 # The sweeps that tests start have one device, as tests have themselves, so that bits can be compared.
 os.environ.setdefault("JAX_NUM_CPU_DEVICES", "1")

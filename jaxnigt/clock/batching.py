@@ -6,6 +6,7 @@ import contextlib
 import functools
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -25,8 +26,25 @@ _BLOCK_NUMBERS = 2**17
 # Bytes of results from which it pays to run two blocks at a time.
 _WORTH_TWO = 2**20
 
+_MAPS, _MOST_MAPS = Path("/proc/self/maps"), Path("/proc/sys/vm/max_map_count")
+
 Kernel = Callable[..., Any]
 """(pace, comm f64[n], key, *shared) -> arrays, for one profile; hashable."""
+
+
+def make_room() -> None:
+    """Forget all compiled programs where this process can hold few more.
+
+    On Linux each program for a CPU takes a hundred maps of memory or more. XLA dies of a segmentation
+    fault when none is left, which happens after some hundreds of trainings of different shapes. Programs
+    that are still needed are compiled again, or read from the compilation cache.
+    """
+    if _MAPS.exists() and _MOST_MAPS.exists():
+        with _MAPS.open("rb") as maps:
+            held = sum(1 for _ in maps)
+        if held > int(_MOST_MAPS.read_text()) // 2:
+            jax.clear_caches()
+            _plan.cache_clear()  # so that this is asked again for shapes that come again
 
 
 @contextlib.contextmanager
@@ -94,7 +112,8 @@ def over_profiles(
 
 @functools.lru_cache(1024)
 def _plan(kernel: Kernel, arguments: tuple[Any, ...], structure: Any, count: int) -> tuple[int, Any]:
-    """Profiles of a block, and the result's types for a block of one."""
+    """Profiles of a block, and the result's types for a block of one. A new shape is a new program."""
+    make_room()
     one = jax.tree.unflatten(structure, arguments)
     result = jax.eval_shape(functools.partial(_vmapped, kernel), *one)
     size = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(result))

@@ -28,7 +28,7 @@ class Selection(NamedTuple):
     """The arrival that ends a collection.
 
     Attributes:
-        time: f64[], when it happens [s], inf if never, NaN where float64 cannot tell.
+        time: f64[], when it happens [s], inf if never, -inf where float64 cannot tell.
         worker: i64[], whose it is.
         position: f64[n], gradients of each worker that arrived up to and including that event, those
             that do not count among them; whole numbers.
@@ -68,7 +68,7 @@ def select(table: Timetable, skip: Counts, rule: Rule) -> Selection:
 
     nobody = jnp.zeros(skip.shape, bool)
     beyond = position.max() > _MOST_POSITION
-    state = (position, jnp.where(beyond, jnp.nan, jnp.inf), nobody, ~possible | beyond)
+    state = (position, jnp.where(beyond, -jnp.inf, jnp.inf), nobody, ~possible | beyond)
     position, time, tied, _ = jax.lax.while_loop(lambda state: ~state[3], later, state)
     worker = _decider(rule, jnp.maximum(position - skip, 0.0), tied & (position > skip))
     dropped = tied & (jnp.arange(len(skip)) > worker)
@@ -77,8 +77,8 @@ def select(table: Timetable, skip: Counts, rule: Rule) -> Selection:
 
 
 def _counted(time: Float64[Array, ""], counts: Counts) -> tuple[Float64[Array, ""], Int32[Array, " n"]]:
-    """The time of a collection and its counts as they are kept; NaN where one is too large for that."""
-    return jnp.where(counts.max() > _MOST_COUNT, jnp.nan, time), counts.astype(jnp.int32)
+    """The time of a round and its counts as they are kept; -inf where one is too large for that."""
+    return jnp.where(counts.max() > _MOST_COUNT, -jnp.inf, time), counts.astype(jnp.int32)
 
 
 def _decider(rule: Rule, counts: Counts, tied: Bool[Array, " n"]) -> Int64[Array, ""]:

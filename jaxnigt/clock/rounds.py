@@ -239,7 +239,7 @@ def run(
     else:
         kernel = Cancel(template, network, alike)
     end, count = over_profiles(kernel if counts else _EndsOnly(kernel), profile, key, kinds)
-    if np.isnan(end).any():
+    if np.isneginf(end).any():
         raise InputError(
             "profile: a worker finishes more than 2,147,483,647 gradients before a round is over, which "
             "counts cannot hold; leave out workers that are so much slower than others."

@@ -12,7 +12,7 @@ import numpy as np
 import optax
 from numpy.typing import ArrayLike
 
-from jaxnigt.checks import InputError, whole
+from jaxnigt.checks import InputError, as_numbers, whole
 from jaxnigt.clock.rules import sizes
 from jaxnigt.methods.collection import Asynchronous, Collection
 from jaxnigt.registry import declare, named
@@ -119,11 +119,11 @@ declare("method", Method)
 
 def above_zero(name: str, value: ArrayLike, most: float = math.inf) -> ArrayLike:
     """Raise InputError unless every value is a finite number above 0 and of at most `most`."""
-    values = np.asarray(value)
-    numbers = values.dtype.kind in "fiu"
-    if not numbers or not ((values > 0) & (values <= most) & np.isfinite(values)).all():
+    allowed = "finite numbers above 0" if most == math.inf else f"numbers in (0, {most:g}]"
+    values = as_numbers(name, value, allowed)
+    if not ((values > 0) & (values <= most) & np.isfinite(values)).all():
         given = np.ravel(value).tolist()
-        shown = given[0] if len(given) == 1 else given
-        allowed = "finite numbers above 0" if most == math.inf else f"numbers in (0, {most:g}]"
-        raise InputError(f"{name}: got {shown!r}, {allowed} are allowed.")
+        raise InputError(
+            f"{name}: got {given[0] if len(given) == 1 else given!r}, {allowed} are allowed."
+        )
     return value

@@ -45,7 +45,7 @@ def from_csv(
         columns: the names in the file of those that are called otherwise there, such as
             {"compute": "seconds per step"}.
         delimiter: between cells; by default whichever of comma, semicolon and tab divides the header
-            line. Where it is no comma, numbers may have a decimal comma.
+            line. Where it is no comma, numbers may have a decimal comma, all or none of them.
         comment: lines that begin with it are passed over, as blank ones are.
 
     Raises:
@@ -122,7 +122,7 @@ class _Table:
         self._delimiter = delimiter or _delimiter(self._lines.first())
         reader = self._reader()
         self.names = [cell.strip() for cell in next(reader).cells] if self._lines.first() else []
-        self._rest = reader
+        self._rest, self._marks = reader, set[str]()
 
     def refuse(self, words: str) -> NoReturn:
         """Raise InputError about the file."""
@@ -134,9 +134,7 @@ class _Table:
         for place, theirs in enumerate(self.names):
             match = _UNIT.fullmatch(theirs)
             bare, unit = (match["name"], match["unit"]) if match else (theirs, "s")
-            if name.strip().casefold() == theirs.casefold():
-                places.append(_Column(place, theirs, 1.0 if not match else self._unit(theirs, unit)))
-            elif name.strip().casefold() == bare.casefold():
+            if name.strip().casefold() in (theirs.casefold(), bare.casefold()):
                 places.append(_Column(place, theirs, self._unit(theirs, unit)))
         if len(places) > 1:
             self.refuse(f"column {name!r} is there {len(places)} times, once is allowed")
@@ -161,10 +159,15 @@ class _Table:
         """The time in a cell."""
         assert column is not None
         text = row.cells[column.place]
-        if self._delimiter != "," and _DECIMAL_COMMA.fullmatch(text):
-            text = text.replace(",", ".")
+        comma = self._delimiter != "," and _DECIMAL_COMMA.fullmatch(text)
+        self._marks |= {"," if comma else "."} if comma or "." in text else set()
+        if len(self._marks) > 1:
+            self.refuse(
+                f"line {row.line}, column {column.name!r} holds {text!r}, where others have another "
+                "decimal mark, one for all is allowed"
+            )
         try:
-            value = float(text)
+            value = float(text.replace(",", ".") if comma else text)
         except ValueError:
             value = math.nan
         written = text.lstrip("+").casefold() in ("inf", "infinity")

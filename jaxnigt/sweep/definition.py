@@ -17,7 +17,7 @@ import pydantic
 
 from jaxnigt.checks import InputError
 from jaxnigt.environments.brax import quiet
-from jaxnigt.sweep.fingerprint import imported, renew
+from jaxnigt.sweep.fingerprint import edited, imported, look
 from jaxnigt.sweep.schema import Definition, Plain, model
 
 
@@ -221,25 +221,27 @@ def run_module(path: str, *, again: bool = False) -> None:
     whole = Path(path).resolve()
     # A name that no other module has, as two files may be called alike.
     name = f"_{whole.stem}_{hashlib.sha256(str(whole).encode()).hexdigest()[:8]}"
-    if name in sys.modules and not (again and whole.is_file() and renew(str(whole))):
+    if name in sys.modules and not (again and whole.is_file() and edited(str(whole))):
         return
     spec = importlib.util.spec_from_file_location(name, whole)
     if spec is None or spec.loader is None or not whole.is_file():
         raise InputError(f"module: got {str(whole)!r}, a Python file is allowed.")
-    for module in imported(str(whole)):
-        if name in sys.modules:
-            linecache.checkcache(str(module.__file__))
-            importlib.reload(module)
-    linecache.checkcache(str(whole))
+    linecache.checkcache()
     with quiet():  # or the file's own import of it makes noise
         import brax.envs  # noqa: F401
     module = sys.modules[name] = importlib.util.module_from_spec(spec)
     try:
+        # Python would give it what it had before of the files that it imports.
+        for helper in imported(str(whole)):
+            if edited(str(helper.__file__)):
+                importlib.reload(helper)
         spec.loader.exec_module(module)
-        renew(str(whole))  # with what it has imported by now
     except Exception as error:
         del sys.modules[name]
         raise InputError(f"module: {whole} raises {type(error).__name__}: {error}.") from error
+    finally:
+        for file in (str(whole), *(str(helper.__file__) for helper in imported(str(whole)))):
+            look(file)
 
 
 class Variant(NamedTuple):

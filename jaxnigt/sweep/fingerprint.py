@@ -17,14 +17,16 @@ from types import ModuleType
 from typing import Any
 
 import jax
+import numpy as np
 
 from jaxnigt.checks import InputError
 from jaxnigt.environments.brax import quiet
 from jaxnigt.registry import KEYS, find
 
 _PACKAGE = Path(__file__).parent.parent
-_OTHERS = {"cli.py", "__main__.py", "figures.py", "bounds", "sweep", "climb.py"}
-"""Files and folders that train nothing."""
+_OTHERS = ("cli.py", "__main__.py", "figures.py", "bounds/", "sweep/", "training/climb.py")
+"""Files and folders that train nothing, but for `_BUT`."""
+_BUT = ("sweep/build.py", "sweep/work.py")
 
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 
@@ -40,8 +42,8 @@ def code_version() -> str:
     """
     digest = hashlib.sha256()
     for path in sorted(_PACKAGE.rglob("*.py")):
-        name = path.relative_to(_PACKAGE)
-        if not {name.parts[0], name.name} & _OTHERS:
+        name = path.relative_to(_PACKAGE).as_posix()
+        if name in _BUT or not name.startswith(_OTHERS):
             digest.update(f"{name}\n{_tree(path)}\n".encode())
     for package in PACKAGES:
         digest.update(f"{package} {metadata.version(package)}\n".encode())
@@ -93,12 +95,25 @@ def sources(*tables: Any) -> list[str]:
     for maker in _makers(tables):
         whole = maker
         while isinstance(whole, functools.partial):
-            found.add(_ADDRESS.sub("", repr((whole.args, sorted(whole.keywords.items())))))
+            given = jax.tree.leaves((whole.args, dict(whole.keywords)), is_leaf=lambda x: x is None)
+            found |= {_argument(i, value, maker) for i, value in enumerate(given)}
             whole = whole.func
         if whole.__module__.partition(".")[0] not in ("brax", "jaxnigt"):
             file = _file(whole)
             found.add(_digest(file) if file else _token(maker))
     return sorted(found)
+
+
+def _argument(place: int, value: Any, maker: Any) -> str:
+    """A word for an argument of a partial; where nothing is known of one, nobody else has the word."""
+    if hasattr(value, "__array__"):  # whose text leaves out the middle of what is long
+        array = np.asarray(value)
+        return f"{place} {array.dtype}{array.shape} {hashlib.sha256(array.tobytes()).hexdigest()[:16]}"
+    file = _file(value) if callable(value) else None
+    if file:
+        return f"{place} {value.__qualname__} {_digest(file)}"
+    words = repr(value)
+    return f"{place} {_token(maker) if _ADDRESS.search(words) else words}"
 
 
 def _makers(table: Any) -> list[Any]:
@@ -143,17 +158,23 @@ _DIGESTS: dict[str, str] = {}
 def _digest(file: str) -> str:
     # Of what was there when it was first asked for, since an edit during a run is not what is trained.
     if file not in _DIGESTS:
-        renew(file)
+        look(file)
     return _DIGESTS[file]
 
 
-def renew(file: str) -> bool:
-    """Look at a file and at the modules of the user's that it imports, and say whether one changed."""
+def look(file: str) -> None:
+    """Take the digest of a file, and of the modules of the user's that it imports, as they are now."""
     digest = hashlib.sha256()
     for path in (file, *(str(module.__file__) for module in imported(file))):
         digest.update(Path(path).read_bytes())
-    before, _DIGESTS[file] = _DIGESTS.get(file), digest.hexdigest()[:16]
-    return _DIGESTS[file] != before
+    _DIGESTS[file] = digest.hexdigest()[:16]
+
+
+def edited(file: str) -> bool:
+    """Whether a file, or a module that it imports, is another than when it was looked at before."""
+    before = _DIGESTS.get(file)
+    look(file)
+    return before is not None and before != _DIGESTS[file]
 
 
 def imported(file: str) -> list[ModuleType]:
@@ -166,17 +187,23 @@ def imported(file: str) -> list[ModuleType]:
     return list(found.values())
 
 
-def _gather(path: Path, found: dict[str, ModuleType]) -> None:
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+def _gather(path: Path, found: dict[str, ModuleType], package: str = "") -> None:
+    try:
+        nodes = list(ast.walk(ast.parse(path.read_bytes())))
+    except (SyntaxError, ValueError):  # it cannot be run either, which says more of it
+        return
+    for node in nodes:
         names = [x.name for x in node.names] if isinstance(node, ast.Import | ast.ImportFrom) else []
-        if isinstance(node, ast.ImportFrom) and node.module:
-            names = [node.module, *(f"{node.module}.{name}" for name in names)]
+        if isinstance(node, ast.ImportFrom):
+            above = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
+            whole = ".".join([*above, *([node.module] if node.module else [])])
+            names = [whole, *(f"{whole}.{name}" for name in names)]
         for name in names:
             module = sys.modules.get(name)
             own = getattr(module, "__file__", None)
             if module and own and name not in found and own.endswith(".py") and _is_users(Path(own)):
                 found[name] = module  # so that modules which import one another end
-                _gather(Path(own), found)
+                _gather(Path(own), found, module.__package__ or "")
                 found[name] = found.pop(name)
 
 

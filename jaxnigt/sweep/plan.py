@@ -119,11 +119,12 @@ class Panel(NamedTuple):
 
 
 def short(label: str) -> str:
-    """A label for the name of a file, which must not be too long."""
-    name = re.sub(r"[^A-Za-z0-9_.=,+ -]", "_", label)
-    if len(name) <= _LONGEST:
+    """A label for the name of a file: short, of characters that every system has, and of it alone."""
+    name = label.replace("/", "_")
+    plain_name = re.sub(r"[^A-Za-z0-9_.=,+ -]", "_", name)
+    if plain_name == name and len(name) <= _LONGEST:
         return name
-    return f"{name[:_LONGEST]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+    return f"{plain_name[:_LONGEST]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
 def panels(definition: Definition, budget: int | None = None) -> list[Panel]:

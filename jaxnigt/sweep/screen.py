@@ -27,6 +27,7 @@ from jaxnigt.sweep import cost, plan, store
 from jaxnigt.sweep.dataset import best, leaf_axes
 from jaxnigt.sweep.plan import Panel, Unit, short
 from jaxnigt.sweep.schema import Definition
+from jaxnigt.training.snapshots import Snapshots
 
 LOG = logging.getLogger("jaxnigt.sweep")
 _SECONDS_BETWEEN_LINES = 10.0
@@ -247,8 +248,7 @@ def _state(folder: Path, unit: dict[str, str]) -> str:
     if path.exists():
         damage = store.fault(path)
         return f"damaged: {damage}" if damage else "done"
-    snapshots = (folder / store.SNAPSHOTS / unit["key"]).glob("*")
-    rounds = max((int(p.name) for p in snapshots if p.name.isdecimal()), default=0)
+    rounds = Snapshots.rounds(folder / store.SNAPSHOTS / unit["key"])
     note = folder / store.FAILURES / f"{unit['key']}.txt"
     if note.exists():
         return f"failed: {note.read_text(encoding='utf-8').splitlines()[0]}"

@@ -126,15 +126,14 @@ def locked(folder: Path) -> Iterator[None]:
     """
     folder.mkdir(parents=True, exist_ok=True)
     lock, owner = filelock.FileLock(folder / ".lock"), folder / ".owner.json"
-    if not _has_locks(folder):
-        warnings.warn(
-            f"the file system of {folder} has no locks, so see to it that no other sweep runs there.",
-            stacklevel=4,
-        )
-        yield
-        return
     try:
-        lock.acquire(timeout=0)
+        if _has_locks(folder):
+            lock.acquire(timeout=0)
+        else:
+            warnings.warn(
+                f"the file system of {folder} has no locks: see to it that no other sweep runs there.",
+                stacklevel=4,
+            )
     except filelock.Timeout:
         who = "another run"
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
@@ -170,16 +169,19 @@ def _has_locks(folder: Path) -> bool:
 
 
 def in_use(folder: Path) -> bool:
-    """Whether a run is in a folder now. Nothing is opened for writing."""
-    if fcntl is None:
+    """Whether a run is in a folder now. Nothing is opened for writing.
+
+    Where there are no locks it is judged by the note that a run leaves while it is there.
+    """
+    if fcntl is None or not (folder / ".lock").exists():
         return (folder / ".owner.json").exists()
     try:
         with (folder / ".lock").open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
-    except OSError:
-        return False
+    except OSError as error:
+        return error.errno in _NO_LOCKS and (folder / ".owner.json").exists()
     return False
 
 

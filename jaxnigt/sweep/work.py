@@ -197,7 +197,7 @@ def _heeded() -> list[signal.Signals]:
 
 @contextlib.contextmanager
 def interruptible() -> Iterator[Callable[[], bool]]:
-    """A question whether to stop, which an interrupt or a termination answers."""
+    """A question whether to stop, which Ctrl-C and the other signals of `_heeded` answer with yes."""
     asked = threading.Event()
 
     def handle(number: int, _: object) -> None:

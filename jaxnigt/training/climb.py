@@ -22,6 +22,7 @@ from jaxtyping import Array, Float, Float64, Int32, Int64, Key
 from jaxnigt import methods
 from jaxnigt.bounds import prescribe
 from jaxnigt.checks import InputError, as_key, choice, whole
+from jaxnigt.clock.batching import make_room
 from jaxnigt.methods import Asynchronous, Collection, Method
 from jaxnigt.problems.chains.chain import Chain, QuadraticChain, ZeroChain
 from jaxnigt.problems.chains.draws import BinomialTable, mean_factor
@@ -142,6 +143,7 @@ def climb(
     if chunk % whole("check_every", check_every):
         raise InputError(f"check_every: got {check_every}, divisors of chunk = {chunk} are allowed.")
     key = as_key("key", key)
+    make_room()
     rule, norms = _rule(cases), []
     with jax.enable_x64(True):
         task, draws = _stack(cases), [_draws(case) for case in cases]

@@ -18,6 +18,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Key
 
 from jaxnigt.checks import InputError, TrainingDiverged, as_key, as_seeds, instance, whole
+from jaxnigt.clock.batching import make_room
 from jaxnigt.clock.communication import Model
 from jaxnigt.methods.collection import Asynchronous
 from jaxnigt.methods.method import Method
@@ -27,7 +28,6 @@ from jaxnigt.training.arrivals import ArrivalProgram
 from jaxnigt.training.rounds import Program, RoundProgram, Task
 from jaxnigt.training.runs import Device, Record, RunKeys, seed_keys
 from jaxnigt.training.snapshots import Identity, Snapshots
-from jaxnigt.training.stopwatch import make_room
 from jaxnigt.training.trace import Trace
 
 Progress = Callable[[int, int, float], None]
@@ -135,7 +135,8 @@ def train(
     while done < iterations:
         if done % eval_every == 0:
             kept.evaluations.append(program.evaluated(state, keys, done))
-            _check_evaluation(kept.evaluations[-1], done, task, keep_diverged)
+            if not keep_diverged:
+                _check_evaluation(kept.evaluations[-1], done, task)
         until = program.until(done)
         state, record = program.advance(state, keys, done, until)
         _check_finite(record, done, task, keep_diverged)
@@ -251,10 +252,10 @@ def _check_finite(record: Record, first: int, task: Task, keep: bool) -> None:
         raise _diverged(bad, first, task)
 
 
-def _check_evaluation(evaluation: Evaluation, done: int, task: Task, keep: bool) -> None:
-    """Raise TrainingDiverged where an evaluation is not finite; with `keep`, where none is finite."""
+def _check_evaluation(evaluation: Evaluation, done: int, task: Task) -> None:
+    """Raise TrainingDiverged for the first evaluation [P, A, S] that is not finite."""
     bad = ~np.isfinite(evaluation.objective)
-    if bad.any() and not (keep and not bad.all()):
+    if bad.any():
         raise _diverged(bad[None], done, task)
 
 

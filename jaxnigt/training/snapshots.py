@@ -43,10 +43,10 @@ class Identity(NamedTuple):
         """Whether a snapshot with these is of this training."""
         if words.tobytes() != self.saved_words().tobytes() or computed.shape != self.computed.shape:
             return False
-        scale = np.nan_to_num(np.abs(self.computed)).reshape(len(computed), -1).max(axis=1, initial=0.0)
-        near = _CLOSE * np.abs(self.computed) + _SMALL * scale.reshape(-1, *[1] * (computed.ndim - 1))
-        equal = (computed == self.computed) | (np.isnan(computed) & np.isnan(self.computed))
-        return bool((equal | (np.abs(computed - self.computed) <= near)).all())
+        sizes = np.abs(np.nan_to_num(self.computed, posinf=0.0, neginf=0.0)).reshape(len(computed), -1)
+        largest = sizes.max(axis=1, initial=0.0).reshape(-1, *[1] * (computed.ndim - 1))
+        options = {"rtol": _CLOSE, "atol": _SMALL * largest, "equal_nan": True}
+        return bool(np.isclose(computed, self.computed, **options).all())
 
     def saved_words(self) -> np.ndarray:
         """The words as an array, with something in it even where they are empty."""
@@ -143,6 +143,12 @@ class Snapshots:
             self._last = time.monotonic()
         if stop:
             raise Stopped(done)
+
+    @staticmethod
+    def rounds(folder: Path) -> int:
+        """After how many rounds the last snapshot in a folder was taken, 0 where there is none."""
+        found = (path.name.removeprefix(f"{_PREFIX}_") for path in folder.glob(f"{_PREFIX}_*"))
+        return max((int(number) for number in found if number.isdecimal()), default=0)
 
     def remove(self) -> None:
         """Delete the snapshots, and the folder where nothing else is in it."""

@@ -1,11 +1,10 @@
-"""Compiled programs: how long they run, how long they take to compile, and how many a process holds."""
+"""How long compiled programs run and how long they take to compile, which are told apart."""
 
 from __future__ import annotations
 
 import functools
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -15,22 +14,6 @@ _EVENTS = (
     "/jax/core/compile/jaxpr_to_mlir_module_duration",
     "/jax/core/compile/backend_compile_duration",
 )
-
-_MAPS, _MOST_MAPS = Path("/proc/self/maps"), Path("/proc/sys/vm/max_map_count")
-
-
-def make_room() -> None:
-    """Forget all compiled programs where this process can hold few more.
-
-    On Linux each program for a CPU takes a hundred maps of memory or more. XLA dies of a segmentation
-    fault when none is left, which happens after some hundreds of trainings of different shapes. Programs
-    that are still needed are compiled again, or read from the compilation cache.
-    """
-    if _MAPS.exists() and _MOST_MAPS.exists():
-        with _MAPS.open("rb") as maps:
-            held = sum(1 for _ in maps)
-        if held > int(_MOST_MAPS.read_text()) // 2:
-            jax.clear_caches()
 
 
 class Compilations:

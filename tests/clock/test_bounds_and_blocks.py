@@ -1,8 +1,11 @@
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import jaxnigt as jn
 from jaxnigt.clock import batching as types
+from jaxnigt.training.climb import Case, climb
 
 
 def random_profiles(count=2000, n=7):
@@ -97,3 +100,40 @@ def test_counts_that_nothing_can_hold_are_refused(slow, counts):
         np.testing.assert_array_equal(result.counts, [[1, 1]])
     finished = jn.clock.rennala(profile, 2, 3, restart="finish")
     np.testing.assert_array_equal(finished.end, [2.0, 4.0, 6.0])
+
+
+@pytest.mark.parametrize(
+    "compiling",
+    [
+        lambda n: jn.clock.rennala(jn.profiles.equal(n), 2, 2),
+        lambda n: jn.train(jn.problems.tabular(horizon=2), jn.methods.rennala_nigt(n), iterations=1),
+        lambda n: climb(
+            [Case(jn.problems.chain(delta=24.0), jn.methods.rennala_nigt(n))], rounds=4, chunk=4
+        ),
+    ],
+    ids=["clock", "train", "climb"],
+)
+def test_programs_are_forgotten_before_memory_maps_run_out(compiling, monkeypatch, tmp_path):
+    limit = tmp_path / "max_map_count"
+    monkeypatch.setattr(types, "_MOST_MAPS", limit)
+    program = jax.jit(lambda x: x * 3.0 + 1.0)
+    program(jnp.zeros(7))
+    limit.write_text("100000000\n")
+    compiling(3)
+    assert program._cache_size() == 1
+    limit.write_text("100\n")
+    compiling(5)
+    assert program._cache_size() == 0
+    assert program(jnp.zeros(7))[0] == 1.0
+
+
+def test_a_negative_pause_is_no_count_that_is_too_large():
+    class Backwards(jn.clock.Communication):
+        def pause(self, comm, alive, counts):
+            return -1.0 - comm.max(axis=-1)
+
+    profile = jn.Profile([1.0, 2.0])
+    rounds = jn.clock.rennala(profile, 2, 2, comm_model=Backwards())
+    assert np.isnan(rounds.end).any()
+    with pytest.raises(jn.InvariantError):
+        jn.clock.verify(rounds, profile)

@@ -131,6 +131,7 @@ def test_tables_of_others(tmp_path, text, compute, comm):
         ("compute,comm\n1.5,nan\n", "holds 'nan'"),
         ("compute [days],comm\n1,0\n", "has the unit 'days', allowed are ns, us"),
         ("host,speed\na,1\n", "column 'compute' is missing, .* found are host, speed"),
+        ("compute;comm\n1,5;0,2\n1.250;0,2\n", "line 3, column 'compute' holds '1.250', where others"),
         ("compute|comm\n1.5|0.2\n", r"found are compute\|comm"),
         ("compute,comm\n1e-320,0.2\n", "compute: got .*e-32[01], times from 1e-300 to 1e\\+300 seconds"),
         ("compute,comm\n1.0,1e308\n", "comm: got 1e\\+308, times from 0 to"),

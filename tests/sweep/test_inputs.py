@@ -1,5 +1,6 @@
 """Definitions and modules as people write them."""
 
+import functools
 import json
 import os
 
@@ -10,6 +11,7 @@ import xarray as xr
 import jaxnigt as jn
 from jaxnigt.sweep import fingerprint, schema, store
 from jaxnigt.sweep.dataset import diverged
+from jaxnigt.sweep.definition import run_module
 from jaxnigt.sweep.plan import short
 from tests.sweep.running import here
 
@@ -195,16 +197,51 @@ def test_what_is_in_force_in_jax_is_part_of_the_key_and_recorded(swept, tmp_path
 
 
 def test_arguments_of_a_partial_are_part_of_the_key():
-    import functools
-
     from brax import envs
     from brax.envs.hopper import Hopper
 
-    found = []
-    for weight in (1.0, 2.0):
-        envs.register_environment("hopper_pay", functools.partial(Hopper, forward_reward_weight=weight))
-        found.append(fingerprint.sources({"environment": "hopper_pay"}))
-    assert found[0] != found[1]
+    def sources(**arguments):
+        envs.register_environment("hopper_pay", functools.partial(Hopper, **arguments))
+        return fingerprint.sources({"environment": "hopper_pay"})
+
+    table = np.arange(5000.0)
+    middle = np.where(table == 2500.0, -1.0, table)
+    assert sources(weight=1.0) == sources(weight=1.0) != sources(weight=2.0)
+    assert sources(table=table) == sources(table=table.copy()) != sources(table=middle)
+    assert sources(reward=store.node) == sources(reward=store.node) != sources(reward=store.fault)
+    assert sources(thing=object()) != sources(thing=object())
+
+
+def test_a_module_that_cannot_be_read_is_one_sentence_and_can_be_mended(swept, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    mine, helper = tmp_path / "mine.py", tmp_path / "helper_to_mend.py"
+    text = 'module = "mine.py"\n' + BASE
+    mine.write_text("def broken(:\n")
+    status, output = swept(text, "--dry-run")
+    assert (status, "mine.py raises SyntaxError" in output) == (2, True), output
+    mine.write_text("import helper_to_mend\nhelper_to_mend.goal + 1\n")
+    for number, (content, expected) in enumerate([("goal = 'far'\n", 2), ("goal = 1.5\n", 0)]):
+        helper.write_text(content)
+        os.utime(helper, (1e9 + number, 1e9 + number))
+        assert swept(text, "--dry-run")[0] == expected
+
+
+def test_modules_of_a_package_are_found_by_their_relative_names(tmp_path, monkeypatch):
+    package = tmp_path / "a_group_of_files"
+    package.mkdir()
+    (package / "__init__.py").write_text("from .first import goal\n")
+    (package / "first.py").write_text("from . import second\ngoal = second.goal\n")
+    (package / "second.py").write_text("goal = 1.0\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "mine.py").write_text("import a_group_of_files\n")
+    run_module(str(tmp_path / "mine.py"))
+    names = [module.__name__ for module in fingerprint.imported(str(tmp_path / "mine.py"))]
+    assert names == ["a_group_of_files.second", "a_group_of_files.first", "a_group_of_files"]
+
+
+def test_two_labels_have_two_names_of_files():
+    labels = ["lab/a", "lab:a", "lab_a", "ü", "ö", store.node("lab/a"), "x" * 101, "x" * 102]
+    assert len({short(label) for label in labels}) == len(labels) - 1  # a slash is a _ as it was
 
 
 def test_evaluations_that_are_not_finite_are_named():

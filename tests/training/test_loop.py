@@ -144,6 +144,9 @@ def test_an_evaluation_that_is_not_finite_stops_training_and_says_where():
     trace = run(problem, method, seeds=1, iterations=6, eval_every=2, keep_diverged=True)
     assert np.isfinite(trace.objective[0]).all()
     assert np.isnan(trace.objective[1, 0]).tolist() == [False, False, True]
+    alone = jn.methods.rennala_nigt(4, stepsize=0.1, momentum=0.5)
+    kept = run(problem, alone, seeds=1, iterations=6, eval_every=2, keep_diverged=True)
+    assert np.isfinite(kept.gradient_norm).all()
 
 
 @pytest.mark.parametrize(

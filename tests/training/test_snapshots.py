@@ -124,6 +124,9 @@ def test_rounding_does_not_make_another_training():
     assert not identity.same(words, computed * (1 + 1e-4))
     assert not identity.same(words, np.nan_to_num(computed))
     assert not identity.same(words, computed[:1])
+    diverged = Identity("words", np.array([[1.0, np.inf]]))
+    assert diverged.same(words, diverged.computed)
+    assert not diverged.same(words, np.array([[1.5, np.inf]]))
     assert not identity.same(Identity("others", computed).saved_words(), computed)
 
 

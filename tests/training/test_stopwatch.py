@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxnigt.training import stopwatch
-from jaxnigt.training.stopwatch import _EVENTS, Compilations, Stopwatch, compilations, make_room
+from jaxnigt.training.stopwatch import _EVENTS, Compilations, Stopwatch, compilations
 
 
 def test_compilation_within_compilation_counts_once(monkeypatch):
@@ -48,17 +48,3 @@ def test_what_jax_compiles_is_counted():
     jax.jit(lambda x: jnp.sin(x) + 1.25)(jnp.zeros(()))
     assert compilations().programs > before[0]
     assert compilations().seconds > before[1]
-
-
-def test_programs_are_forgotten_before_memory_maps_run_out(monkeypatch, tmp_path):
-    limit = tmp_path / "max_map_count"
-    monkeypatch.setattr(stopwatch, "_MOST_MAPS", limit)
-    program = jax.jit(lambda x: x * 3.0 + 1.0)
-    program(jnp.zeros(7))
-    limit.write_text("100000000\n")
-    make_room()
-    assert program._cache_size() == 1
-    limit.write_text("100\n")
-    make_room()
-    assert program._cache_size() == 0
-    assert program(jnp.zeros(7))[0] == 1.0
