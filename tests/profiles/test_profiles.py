@@ -95,7 +95,7 @@ def test_bad_number_of_workers(n):
         ("\ufeffcompute,comm\r\n1.5,0.2\r\n", [1.5], [0.2]),
         ("# measured\n# in seconds\n\ncompute,comm\n\n1.5,0.2\n# the last\n", [1.5], [0.2]),
         ("compute;comm\n1,25;0,5\n2,5;0,75\n", [1.25, 2.5], [0.5, 0.75]),
-        ("compute\tcomm\n1.5\t0,2\n", [1.5], [0.2]),
+        ("compute\tcomm\n1,5\t0,2\n", [1.5], [0.2]),
         ('compute,comm\n"1.5","0.2"\n', [1.5], [0.2]),
         ("compute [ms],comm (us)\n1500,2e5\n", [1.5], [0.2]),
         ("compute [min],comm [h]\n2,0.5\n", [120.0], [1800.0]),

@@ -2,6 +2,7 @@
 
 import os
 import random
+import re
 import signal
 import subprocess
 
@@ -81,7 +82,7 @@ def test_an_interrupt_stops_at_a_safe_point_and_says_how_to_go_on(definition, un
     assert same(undisturbed, out)
 
 
-def test_a_sweep_on_two_devices_goes_on_where_it_stopped(definition, tmp_path):
+def test_a_sweep_on_two_devices_goes_on_where_it_stopped(definition, tmp_path, capsys, monkeypatch):
     # Three seeds cannot be shared out evenly, so that batches are.
     changes = ("training.seeds=3", "training.eval_every=20", "methods.*.iterations=400")
     arguments = ("--snapshot-every", 0.0, *(word for change in changes for word in ("--set", change)))
@@ -94,6 +95,7 @@ def test_a_sweep_on_two_devices_goes_on_where_it_stopped(definition, tmp_path):
     process.send_signal(signal.SIGINT)
     output, _ = process.communicate(timeout=120)
     assert process.returncode == 130, output
+    assert re.search(r"round \d+ in a snapshot", here(capsys, monkeypatch, "status", out)[1])
     status, output = sweep(definition, out, *arguments, **two)
     assert status == 0, output
     assert same(tmp_path / "whole", out)

@@ -21,6 +21,8 @@ OTHERS = (
     ".notes.12.part",
     "snapshots/.keep.1",
     "project/.jaxnigt-part",
+    ".notes.jaxnigt-part",
+    "units/.mine.3a.jaxnigt-part",
     "units.nc",
 )
 
