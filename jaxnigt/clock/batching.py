@@ -35,9 +35,9 @@ Kernel = Callable[..., Any]
 def make_room() -> None:
     """Forget all compiled programs where this process can hold few more.
 
-    On Linux each program for a CPU takes a hundred maps of memory or more. XLA dies of a segmentation
-    fault when none is left, which happens after some hundreds of trainings of different shapes. Programs
-    that are still needed are compiled again, or read from the compilation cache.
+    On Linux a program for a CPU takes many maps of memory, and a process may have so many and no more.
+    XLA dies of a segmentation fault when none is left. Programs that are still needed are compiled
+    again, or read from the compilation cache.
     """
     if _MAPS.exists() and _MOST_MAPS.exists():
         with _MAPS.open("rb") as maps:
