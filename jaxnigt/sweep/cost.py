@@ -6,10 +6,13 @@ And what a process has to pay with: the cores of a CPU, and programs that were c
 from __future__ import annotations
 
 import contextlib
+import functools
+import hashlib
 import json
 import math
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,11 +21,17 @@ import numpy as np
 import platformdirs
 import psutil
 import xarray as xr
+from jaxtyping import Float, Int
 
-from jaxnigt.checks import InputError
+from jaxnigt.checks import InputError, as_key
 from jaxnigt.methods import Asynchronous, Method
 from jaxnigt.problems import PolicyGradient, Problem
+from jaxnigt.registry import make
 from jaxnigt.sweep import store
+from jaxnigt.training import packing
+from jaxnigt.training.loop import clock_key
+from jaxnigt.training.packed import keeps_whole
+from jaxnigt.training.runs import draw_keys
 
 if TYPE_CHECKING:
     from jaxnigt.sweep.plan import Unit
@@ -64,6 +73,10 @@ _THREADS = 4
 """For each device: LAPACK waits on one thread of XLA's pool for others, of which none may be left."""
 
 
+_ENTRIES = 2**26
+"""Counts that one call of the clock may hold while a sweep is planned."""
+
+
 def default_budget() -> int:
     """Bytes: three quarters of an accelerator's memory, half of the machine's on CPU."""
     stats = jax.local_devices()[0].memory_stats() or {}
@@ -96,27 +109,76 @@ def unit_bytes(problem: Problem, method: Method, unit: Unit) -> int:
     An estimate from above of what lives at one time. The program itself and Python are not in it.
     """
     theta = 4 * problem.dimension()
-    lanes = max(slots(method, unit) * unit.runs, unit.training["eval_batch"] * unit.runs)
+    lanes = max(at_once(problem, method, unit), unit.training["eval_batch"] * unit.runs)
     trajectories = lanes * (problem.trajectory_bytes() + theta)
     points = unit.workers if isinstance(method.collection, Asynchronous) else 0
-    state = unit.runs * theta * (_COPIES + points)
+    # Rounds of unequal sizes add up their blocks in sums of the size of the gradients.
+    sums = unit.totals is not None
+    state = unit.runs * theta * (_COPIES + points + sums)
     # Four numbers a round and 2 + W an evaluation, held twice while they are put together.
     each = 4 * unit.iterations + (2 + (problem.workers or 1)) * _evaluations(unit)
     return int(trajectories + state + 2 * unit.runs * 4 * each)
 
 
-def slots(method: Method, unit: Unit) -> int:
-    """Trajectories that a run computes at once."""
+def at_once(problem: Problem, method: Method, unit: Unit) -> int:
+    """Trajectories that all runs of a unit compute in one batch."""
     if isinstance(method.collection, Asynchronous):
-        return min(method.collection.lanes or unit.workers, unit.workers)
-    batch = max(method.init_batch or unit.workers, method.collection.batch or unit.workers)
-    if unit.batch is None or method.collection.rule.hint_slots(batch, False) is not None:
-        return batch
-    # A Malenia round is over after 2 (h_n + mean(h) M / n) seconds, until when all deliver, or never.
-    h = unit.batch.profile.compute
-    h = h[np.isfinite(h).all(axis=-1)]
-    end = 2 * (h.max(axis=-1, keepdims=True) + h.mean(axis=-1, keepdims=True) * batch / h.shape[-1])
-    return int(np.ceil(end / h).sum(axis=-1).max(initial=batch))
+        return min(method.collection.lanes or unit.workers, unit.workers) * unit.runs
+    if unit.totals is not None:
+        found = _layout(problem, unit)
+        return found.width * found.lanes * unit.together
+    return max(method.init_batch or unit.workers, method.collection.batch or unit.workers) * unit.runs
+
+
+def totals(unit: Unit, method: Method) -> Int[np.ndarray, "P D K"] | None:
+    """Gradients of the rounds of a unit, None where every gradient is an update.
+
+    Raises:
+        InputError: rounds that never end.
+    """
+    collection = method.collection
+    if isinstance(collection, Asynchronous):
+        return None
+    assert unit.batch is not None
+    network = make("communication", unit.clock_model)
+    profile, sizes = unit.batch.profile, method.sizes(unit.iterations)
+    profiles, first = len(unit.batch.labels), as_key("training.key", unit.training["key"])
+    step = profiles if profile.noise else max(1, _ENTRIES // (unit.iterations * unit.workers))
+    found = []
+    for key in draw_keys(clock_key(first), unit.training.get("draws")):
+        parts = []
+        for begin in range(0, profiles, step):
+            some = profile[np.arange(begin, min(begin + step, profiles))]
+            rounds = collection.rounds(some, sizes, key=key, comm_model=network)
+            _check_ends(unit, rounds.end, unit.batch.labels[begin : begin + step])
+            assert rounds.counts is not None
+            counts = np.broadcast_to(rounds.counts, (*rounds.end.shape, unit.workers))
+            parts.append(counts.sum(axis=-1, dtype=np.int64))
+        found.append(np.concatenate(parts))
+    return np.stack(found, axis=1)
+
+
+def _check_ends(unit: Unit, end: Float[np.ndarray, "P K"], labels: Sequence[str]) -> None:
+    """Raise InputError where a round of a profile never ends."""
+    never = np.flatnonzero(~np.isfinite(end).all(axis=-1))
+    if never.size:
+        raise InputError(
+            f"methods: {unit.label} cannot be trained along the profile {labels[never[0]]}, where round "
+            f"{int(np.argmin(np.isfinite(end[never[0]])))} never ends; profiles whose workers all go on "
+            "are allowed."
+        )
+
+
+def _layout(problem: Problem, unit: Unit) -> packing.Layout:
+    """The batches of rounds of unequal sizes."""
+    return _layouts(unit, keeps_whole(problem))
+
+
+@functools.lru_cache(maxsize=256)
+def _layouts(unit: Unit, whole: bool) -> packing.Layout:
+    assert unit.totals is not None
+    rows = unit.totals.reshape(-1, unit.iterations)
+    return packing.layout(rows, unit.training["eval_every"], unit.together, whole=whole)
 
 
 def _built(unit: Unit) -> tuple[Problem, Method]:
@@ -126,22 +188,26 @@ def _built(unit: Unit) -> tuple[Problem, Method]:
 
 
 def trajectories(unit: Unit) -> int:
-    """Trajectories of a run in training; of rules without a batch, one a worker and round is assumed."""
-    sizes = _built(unit)[1].sizes(unit.iterations)
-    return int(np.where(sizes > 0, sizes, unit.workers).sum())
+    """Trajectories of all runs in training, by the clock where it decides."""
+    if unit.totals is not None:
+        return int(unit.totals.sum()) * unit.together
+    return int(_built(unit)[1].sizes(unit.iterations).sum()) * unit.runs
 
 
 def _evaluations(unit: Unit) -> int:
     return math.ceil(unit.iterations / unit.training["eval_every"])
 
 
-def _steps(unit: Unit) -> int:
-    """Environment steps of a unit, those of evaluations included."""
+def _evaluated(unit: Unit, problem: Problem) -> int:
+    """Trajectories of all evaluations of a run; none where J is exact."""
+    return _evaluations(unit) * unit.training["eval_batch"] * isinstance(problem, PolicyGradient)
+
+
+def _steps(unit: Unit) -> float:
+    """Environment steps that a unit takes the time of, evaluations and padding included."""
     problem, _ = _built(unit)
-    each = trajectories(unit)
-    if isinstance(problem, PolicyGradient):
-        each += _evaluations(unit) * unit.training["eval_batch"]
-    return unit.runs * each * getattr(problem, "horizon", 1)
+    each = _layout(problem, unit).cost if unit.totals is not None else trajectories(unit)
+    return (each + unit.runs * _evaluated(unit, problem)) * getattr(problem, "horizon", 1)
 
 
 def accelerator_seconds(unit: Unit) -> tuple[float, float] | None:
@@ -153,11 +219,13 @@ def accelerator_seconds(unit: Unit) -> tuple[float, float] | None:
     problem, method = _built(unit)
     if not isinstance(problem, PolicyGradient) or getattr(problem.env, "backend", "") != "mjx":
         return None
-    frames, lanes = int(getattr(problem.env, "_n_frames", 1)), slots(method, unit)
-    batches = math.ceil(trajectories(unit) / lanes) * math.ceil(unit.runs * lanes / _BATCH)
-    batches += _evaluations(unit) * math.ceil(unit.runs * unit.training["eval_batch"] / _BATCH)
-    least = _steps(unit) * frames / _PHYSICS
-    return least, max(least, batches * problem.horizon * frames * _BATCH / _PHYSICS)
+    frames, lanes = int(getattr(problem.env, "_n_frames", 1)), at_once(problem, method, unit)
+    evaluated, together = unit.runs * _evaluated(unit, problem), unit.runs * unit.training["eval_batch"]
+    batches = math.ceil(trajectories(unit) / lanes) * math.ceil(lanes / _BATCH)
+    batches += _evaluations(unit) * math.ceil(together / _BATCH)
+    step = problem.horizon * frames / _PHYSICS
+    least = (trajectories(unit) + evaluated) * step
+    return least, max(least, batches * step * _BATCH)
 
 
 def seconds(unit: Unit) -> tuple[float, str]:
@@ -181,11 +249,12 @@ def remember(unit: Unit, result: xr.Dataset) -> None:
 
 
 def _name(unit: Unit) -> str:
-    """What a rate is about: environment, backend and device."""
+    """What a rate is about: environment and backend, or the whole problem; and device."""
     problem, devices = unit.problem, jax.local_devices()
     what = problem.get("environment", "reacher"), problem.get("backend", "mjx")
     if problem["kind"] != "policy_gradient":
-        what = problem["kind"], "-"
+        table = json.dumps(problem, sort_keys=True, default=str)
+        what = problem["kind"], hashlib.sha256(table.encode()).hexdigest()[:8]
     return " ".join([*what, f"{devices[0].device_kind} x{len(devices)}"])
 
 

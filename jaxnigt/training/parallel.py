@@ -169,6 +169,10 @@ class OverSlots(Problem):
         """What the problem learns from an estimate."""
         return self.problem.observe(params, estimate)
 
+    def merge_observed(self, observed: Any) -> Any:
+        """What the problem merges."""
+        return self.problem.merge_observed(observed)
+
     def estimate(
         self,
         params: Params,

@@ -10,10 +10,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Float32, Int, Int32, Key
+from jaxtyping import Array, Float, Int, Key
 
 from jaxnigt.checks import InputError
-from jaxnigt.clock import verify
 from jaxnigt.clock.communication import Model
 from jaxnigt.methods.collection import Collection
 from jaxnigt.methods.method import Method
@@ -22,9 +21,6 @@ from jaxnigt.profiles import Profile
 from jaxnigt.training import parallel, runs
 from jaxnigt.training.runs import Leaves, Record, RunKeys, RunState, Split, UpdateRule
 from jaxnigt.training.stopwatch import Stopwatch
-
-Slots = tuple[Int32[np.ndarray, "P R B"], Float32[np.ndarray, "P R B"]]
-"""Worker and weight of each slot of R rounds of P schedules; padding has weight 0."""
 
 
 class Task(NamedTuple):
@@ -39,6 +35,7 @@ class Task(NamedTuple):
         seeds: numbers of the runs.
         profile: times of the workers, None where none was given.
         key: for the clock of random times.
+        draws: of the clock, None for one without an axis of its own.
         comm_model: of the clock, None for the usual one.
         devices: that share the runs.
     """
@@ -51,8 +48,14 @@ class Task(NamedTuple):
     seeds: tuple[int, ...]
     profile: Profile | None
     key: Key[Array, ""]
+    draws: int | None
     comm_model: Model | None
     devices: Sequence[runs.Device]
+
+    def clocks(self) -> list[Key[Array, ""]]:
+        """A key for each draw of the clock that differs from the others."""
+        random = self.profile is not None and self.profile.noise is not None
+        return runs.draw_keys(self.key, self.draws if random else 1)
 
     def needed(self) -> Profile:
         """The profile, for methods that train along one."""
@@ -67,22 +70,23 @@ class Program(abc.ABC):
     """A training that goes on from one evaluation to the next.
 
     Attributes:
+        apart: whether the profiles of a schedule can be trained on devices of their own.
         task: what it does.
-        times: f64[P, K], ends of rounds or times of updates; None where one trace serves every profile.
-        samples: i[P, K], gradients of every round.
-        leading: shape of the profiles, () without a schedule.
+        times: f64[*profiles, D, K], ends of rounds or times of updates in each draw of the clock; None
+            where one trace serves every profile.
+        samples: i[P, K], gradients of every round of every schedule.
         problem: that of the task; its gradients are shared out where runs cannot be.
         split: how runs are spread over devices, None for one.
         stopwatch: time in compiled programs.
     """
 
-    def __init__(
-        self, task: Task, times: np.ndarray | None, samples: np.ndarray, leading: tuple[int, ...]
-    ):
-        self.task, self.times, self.samples, self.leading = task, times, samples, leading
+    apart = True
+
+    def __init__(self, task: Task, times: np.ndarray | None, samples: np.ndarray):
+        self.task, self.times, self.samples = task, times, samples
         self.rule = UpdateRule(task.method.update, task.method.eval_params)
         self.leaves, self.stopwatch = task.method.leaves(), Stopwatch()
-        shape = len(samples), len(next(iter(self.leaves.values()))), len(task.seeds)
+        shape = len(samples) if self.apart else 1, len(next(iter(self.leaves.values()))), len(task.seeds)
         self.split = runs.split(shape, task.devices)
         self.problem = task.problem
         if self.split is None and len(task.devices) > 1:
@@ -93,12 +97,13 @@ class Program(abc.ABC):
         """For how many workers a run holds the point of the gradient; None for rounds."""
         return None
 
-    @abc.abstractmethod
     def until(self, done: int, most: int | None = None) -> int:
         """Where a call that begins after `done` rounds stops: no later than the next evaluation.
 
         It stops at `most` where the program can.
         """
+        every, last = self.task.eval_every, self.task.iterations
+        return min((done // every + 1) * every, last, last if most is None else most)
 
     @abc.abstractmethod
     def advance(self, state: RunState, keys: RunKeys, done: int, until: int) -> tuple[RunState, Record]:
@@ -160,10 +165,7 @@ def evaluate(
 
 
 class RoundProgram(Program):
-    """Trains a method that collects rounds.
-
-    Where the clock decides which gradients enter, it is run first, and every profile is a schedule.
-    """
+    """Trains a method whose rounds do not depend on the clock: one trace serves every profile."""
 
     def __init__(self, task: Task):
         method, collection = task.method, task.method.collection
@@ -171,79 +173,35 @@ class RoundProgram(Program):
         self.collection = collection
         self.heterogeneous = task.problem.workers is not None
         self.first_differs = method.init_batch != collection.batch
-        self.counts: np.ndarray | None = None
         sizes = method.sizes(task.iterations)
-        network = task.comm_model or "allreduce"
-        if collection.replayable(self.heterogeneous):
-            if task.profile is not None:
-                collection.rounds(task.profile, sizes[:1], key=task.key, comm_model=network)
-            super().__init__(task, None, sizes[None], ())
-            return
-        profile = task.needed()
-        rounds = collection.rounds(profile, sizes, key=task.key, comm_model=network)
-        verify(rounds, profile)
-        assert rounds.counts is not None
-        count = int(np.prod(profile.shape, dtype=int))
-        shape = (*profile.shape, task.iterations, profile.n)
-        self.counts = np.broadcast_to(rounds.counts, shape).reshape(count, task.iterations, profile.n)
-        times = rounds.end.reshape(count, task.iterations)
-        check_ends(times, profile)
-        super().__init__(task, times, self.counts.sum(axis=-1), profile.shape)
+        if task.profile is not None:
+            network = task.comm_model or "allreduce"
+            collection.rounds(task.profile, sizes[:1], key=task.key, comm_model=network)
+        super().__init__(task, None, sizes[None])
 
     def until(self, done: int, most: int | None = None) -> int:
         """The next evaluation. A first round of another batch is a call of its own."""
         if done == 0 and self.first_differs:
             return 1
-        every, last = self.task.eval_every, self.task.iterations
-        return min((done // every + 1) * every, last, last if most is None else most)
+        return super().until(done, most)
 
     def advance(self, state: RunState, keys: RunKeys, done: int, until: int) -> tuple[RunState, Record]:
         """Runs after round `until` - 1, and what happened in between; the state is consumed."""
         # A first round of another batch is a program of its own, one round long.
         rounds = 1 if done == 0 and self.first_differs else self.task.eval_every
-        slots = jax.tree.map(jnp.asarray, self._slots(done, until, rounds))
-        arguments = (self.leaves, state, keys, slots, done, until)
-        state, record = self.stopwatch.run(advance, self.problem, self.rule, self.split, *arguments)
+        size = int(self.samples[0, done])
+        workers, weights = map(jnp.asarray, self.collection.slots(size, self.heterogeneous))
+        arguments = (self.leaves, state, keys, workers, weights, done, until)
+        fixed = self.problem, self.rule, self.split, rounds
+        state, record = self.stopwatch.run(advance, *fixed, *arguments)
         return state, jax.tree.map(lambda x: np.asarray(x)[: until - done], record)
 
-    def _slots(self, done: int, until: int, rounds: int) -> Slots:
-        """Slots of rounds `done` to `until`, repeated to `rounds` rounds."""
-        if self.counts is None:
-            size = int(self.samples[0, done])
-            workers, weights = self.collection.slots(size, self.heterogeneous)
-            shape = (1, rounds, size)
-            return np.broadcast_to(workers, shape), np.broadcast_to(weights, shape)
-        first = self.first_differs
-        alike = self.samples[:, :1] if first and done == 0 else self.samples[:, int(first) :]
-        which = np.minimum(np.arange(done, done + rounds), until - 1)
-        counts = self.counts[:, which]
-        return slots_of_counts(counts, self.collection.weights(counts), int(alike.max()))
 
-
-def slots_of_counts(
-    counts: Int[np.ndarray, "P R n"], weights: Float[np.ndarray, "P R n"], size: int
-) -> Slots:
-    """Slots of rounds, worker by worker, padded to `size` with weight 0 and never cut.
-
-    Args:
-        counts: gradients of each worker.
-        weights: of each gradient of a worker.
-        size: B.
-    """
-    last = counts.cumsum(axis=-1)
-    slot = np.arange(size)
-    # The worker of a slot is how many workers' slots are all before it.
-    workers = (last[..., None, :] <= slot[:, None]).sum(axis=-1)
-    used = workers < counts.shape[-1]
-    workers = np.where(used, workers, 0)
-    weight = np.where(used, np.take_along_axis(weights, workers, axis=-1), 0.0)
-    return workers.astype(np.int32), weight.astype(np.float32)
-
-
-def check_ends(times: Float[np.ndarray, "P K"], profiles: Profile) -> None:
+def check_ends(times: Float[np.ndarray, "*profiles K"], profiles: Profile) -> None:
     """Raise InputError where a schedule comes to a standstill, and name the workers that are dead."""
     if not np.isfinite(times).all():
-        profile, k = (int(i[0]) for i in np.nonzero(~np.isfinite(times)))
+        finite = np.isfinite(times).reshape(-1, times.shape[-1])
+        profile, k = (int(i[0]) for i in np.nonzero(~finite))
         dead = np.flatnonzero(np.isinf(profiles.compute.reshape(-1, profiles.n)[profile]))
         why = f" (compute = inf for workers {dead.tolist()})" if dead.size else ""
         raise InputError(
@@ -252,54 +210,55 @@ def check_ends(times: Float[np.ndarray, "P K"], profiles: Profile) -> None:
         )
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1, 2), donate_argnums=4)
+@functools.partial(jax.jit, static_argnums=(0, 1, 2, 3), donate_argnums=5)
 def advance(
     problem: Problem,
     rule: UpdateRule,
     split: Split | None,
+    rounds: int,
     leaves: Leaves,
     state: RunState,
     keys: RunKeys,
-    slots: tuple[Int[Array, "P R B"], Float[Array, "P R B"]],
+    workers: Int[Array, " B"],
+    weights: Float[Array, " B"],
     first: Int[Array, ""],
     until: Int[Array, ""],
 ) -> tuple[RunState, Record]:
-    """Advance all runs by the R rounds of `slots` from round `first`, or up to `until`.
+    """Advance all runs by some rounds of the same slots from round `first`, or up to `until`.
 
     Records are NaN from `until` on.
     """
-    inputs = (runs.LEAVES, runs.ALL, runs.SEEDS, runs.SCHEDULES, runs.NONE, runs.NONE)
-    program = functools.partial(_advance, problem, rule)
+    inputs = (runs.LEAVES, runs.ALL, runs.SEEDS, *[runs.NONE] * 4)
+    program = functools.partial(_advance, problem, rule, rounds)
     program = runs.over_devices(program, split, inputs, (runs.ALL, runs.RECORD))
-    return program(leaves, state, keys, slots, first, until)
+    return program(leaves, state, keys, workers, weights, first, until)
 
 
 def _advance(
     problem: Problem,
     rule: UpdateRule,
+    rounds: int,
     leaves: Leaves,
     state: RunState,
     keys: RunKeys,
-    slots: tuple[Int[Array, "P R B"], Float[Array, "P R B"]],
+    workers: Int[Array, " B"],
+    weights: Float[Array, " B"],
     first: Int[Array, ""],
     until: Int[Array, ""],
 ) -> tuple[RunState, Record]:
 
-    def one_round(state: RunState, round_: tuple[Array, tuple[Array, Array]]) -> tuple[RunState, Record]:
-        k, slots = round_
+    def one_round(state: RunState, k: Int[Array, ""]) -> tuple[RunState, Record]:
 
         def blank() -> tuple[RunState, Record]:
             nan = jnp.full(jax.tree.leaves(state)[0].shape[:3], jnp.nan, jnp.float32)
             return state, Record(nan, nan, nan, nan)
 
         def play() -> tuple[RunState, Record]:
-            return _round(problem, rule, leaves, keys, k, slots, state)
+            return _round(problem, rule, leaves, keys, k, workers, weights, state)
 
         return jax.lax.cond(k < until, play, blank)
 
-    by_round = jax.tree.map(lambda x: jnp.moveaxis(x, 1, 0), slots)
-    rounds = first + jnp.arange(slots[0].shape[1])
-    return jax.lax.scan(one_round, state, (rounds, by_round))
+    return jax.lax.scan(one_round, state, first + jnp.arange(rounds))
 
 
 def _round(
@@ -308,35 +267,21 @@ def _round(
     leaves: Leaves,
     keys: RunKeys,
     k: Int[Array, ""],
-    slots: tuple[Int[Array, "P B"], Float[Array, "P B"]],
+    workers: Int[Array, " B"],
+    weights: Float[Array, " B"],
     state: RunState,
 ) -> tuple[RunState, Record]:
     """One round of all runs: the gradients of all at once, then a step of each."""
 
     def ask(leaf: Leaves, key: RunKeys, slots: Any, run: RunState) -> Any:
-        samples = runs.fold_in_all(jax.random.fold_in(key.train, k), slots[0].shape[0])
+        samples = runs.fold_in_all(jax.random.fold_in(key.train, k), len(workers))
         return runs.point(problem, rule, run), samples, *slots
 
     def step(leaf: Leaves, key: RunKeys, slots: Any, answer: tuple[RunState, Estimate]) -> Any:
-        return _step(problem, rule, leaf, slots[1], *answer)
+        run, estimate = answer
+        means = estimate.discounted.mean(), estimate.undiscounted.mean()
+        return runs.step(problem, rule.at(leaf), run, estimate, means)
 
+    slots = workers[None], weights[None]
     estimates = runs.estimate_runs(problem, *runs.over_runs(ask)(leaves, keys, slots, state))
     return runs.over_runs(step)(leaves, keys, slots, (state, estimates))
-
-
-def _step(
-    problem: Problem,
-    rule: UpdateRule,
-    leaf: Leaves,
-    weights: Float[Array, " B"],
-    run: RunState,
-    estimate: Estimate,
-) -> tuple[RunState, Record]:
-    """What one run does with its aggregate."""
-    used = (weights > 0).astype(estimate.discounted.dtype)
-
-    def mean(values: Float[Array, " B"]) -> Float[Array, ""]:
-        return (used * values).sum() / used.sum()
-
-    means = mean(estimate.discounted), mean(estimate.undiscounted)
-    return runs.step(problem, rule.at(leaf), run, estimate, means)

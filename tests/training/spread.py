@@ -13,7 +13,7 @@ import numpy as np
 import jaxnigt as jn
 from jaxnigt.training import arrivals
 from jaxnigt.training import rounds as by_rounds
-from jaxnigt.training.rounds import slots_of_counts
+from jaxnigt.training.packing import slots_of_counts
 
 
 def distance(one, other):

@@ -8,7 +8,7 @@ import pytest
 import jaxnigt as jn
 from jaxnigt.profiles import noise as noises
 from jaxnigt.training import arrivals as wavefronts
-from jaxnigt.training.rounds import slots_of_counts
+from jaxnigt.training.packing import slots_of_counts
 
 
 def test_slots_by_hand():
