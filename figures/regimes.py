@@ -19,7 +19,7 @@ import jaxnigt as jn
 from figures.common import Drawn, Results, level, scale
 from jaxnigt.figures import style
 from jaxnigt.profiles import Profile
-from jaxnigt.sweep.dataset import best
+from jaxnigt.sweep.selection import best
 
 SWEEPS = ("regimes",)
 

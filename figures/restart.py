@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from figures.common import RETURN, Drawn, Results, level, quantiles, scale
 from jaxnigt.figures import BAND, curves, returns, style, title
-from jaxnigt.sweep.dataset import best
+from jaxnigt.sweep.selection import best
 
 SWEEPS = ("timing",)
 

@@ -16,20 +16,21 @@ from typing import NamedTuple
 import matplotlib as mpl
 import numpy as np
 import xarray as xr
+from jaxtyping import Float, Float64
 from matplotlib.axes import Axes
 from matplotlib.colors import TwoSlopeNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from jaxnigt.registry import entries
-from jaxnigt.sweep.dataset import best
 from jaxnigt.sweep.plan import short
+from jaxnigt.sweep.selection import best, runs_in_words
 from jaxnigt.sweep.store import panels
 
 _OTHERS = ("#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _LINES = ((0, (6, 2)), (0, (3, 1, 1, 1)), (0, (1, 1)), (0, (8, 2, 1, 2, 1, 2)))
 BAND = (0.2, 0.8)
-"""Quantiles over seeds between which bands lie."""
+"""Quantiles over seeds, and over draws of the clock, between which bands lie."""
 _COLUMNS, _MOST = 4, 12
 """Panels of returns in a row, and in all."""
 
@@ -47,7 +48,7 @@ class Curve(NamedTuple):
 
     Attributes:
         data: of a method at its best hyperparameters under one profile, with `objective` [seed,
-            evaluation] and `eval_time` [evaluation] in seconds.
+            evaluation] and `eval_time` [evaluation] in seconds, and maybe an axis of draws in front.
     """
 
     data: xr.Dataset
@@ -135,8 +136,10 @@ def _draw(tree: xr.DataTree, path: Path) -> list[Path]:
             shown = curves(tree, label)
             returns(axes, shown, float(np.ravel(tree.attrs["thresholds"])[0]))
             axes.set_title("\n".join([title(tree, label), *stuck(shown)]))
+        words = [f"lines: medians over {runs_in_words(_first(tree))}, bands: 20% to 80% quantiles"]
         if count > _MOST:
-            above.supxlabel(f"{_MOST} of {count:,} profiles, evenly picked in their order", fontsize=9)
+            words.append(f"{_MOST} of {count:,} profiles, evenly picked in their order")
+        above.supxlabel("; ".join(words), fontsize=9)
         for axes in grid[:, 0]:
             axes.set_ylabel(r"$J(\theta_t)$, mean discounted return")
         handles, names = grid[0, 0].get_legend_handles_labels()
@@ -146,6 +149,11 @@ def _draw(tree: xr.DataTree, path: Path) -> list[Path]:
             for axes, label in zip(row.subplots(1, len(maps), squeeze=False)[0], maps, strict=True):
                 _speedup(axes, tree, label)
         return save(figure, path)
+
+
+def _first(tree: xr.DataTree) -> xr.Dataset:
+    """The first method of a panel."""
+    return next(iter(tree["methods"].children.values())).to_dataset()
 
 
 def _maps(tree: xr.DataTree) -> list[str]:
@@ -186,15 +194,14 @@ def stuck(lines: Mapping[str, Curve]) -> list[str]:
 
 
 def returns(axes: Axes, lines: Mapping[str, Curve], level: float | None = None) -> None:
-    """Median and band over seeds of J(theta_t) against virtual time.
+    """Median and band over seeds, and draws of the clock, of J(theta_t) against virtual time.
 
     A level is a J that is marked. With one the axis ends where all methods have come, or later if one of
     them comes to the level only then; otherwise it holds everything.
     """
     ends, reached = [], [0.0]
     for data, colour, line, name in lines.values():
-        times = data["eval_time"].values
-        values = data["objective"].transpose("seed", "evaluation").values
+        times, values = runs(data)
         low, middle, high = np.nanquantile(values, [BAND[0], 0.5, BAND[1]], axis=0)
         axes.plot(times, middle, linestyle=line, color=colour, label=name)
         axes.fill_between(times, low, high, color=colour, alpha=0.2, linewidth=0)
@@ -209,6 +216,24 @@ def returns(axes: Axes, lines: Mapping[str, Curve], level: float | None = None) 
     # Six digits at a tick leave room for five.
     axes.xaxis.set_major_locator(MaxNLocator(4))
     axes.set_xlabel("virtual time [s]")
+
+
+def runs(data: xr.Dataset) -> tuple[Float64[np.ndarray, " T"], Float[np.ndarray, "R T"]]:
+    """Virtual times, and J of every run at them: one run for each seed and draw of the clock.
+
+    Draws have times of their own. So with draws J is taken at the times of all of them until the first
+    of them ends, and is that of the last point that exists by then.
+    """
+    times, values = data["eval_time"], data["objective"]
+    if "draw" not in times.dims:
+        return times.values, values.transpose("seed", "evaluation").values
+    least = times.max("evaluation").min().item()
+    every = np.unique(times.values[np.isfinite(times.values) & (times.values <= least)])
+    values = values.broadcast_like(times).transpose("draw", "seed", "evaluation").values
+    found = []
+    for own, each in zip(times.transpose("draw", "evaluation").values, values, strict=True):
+        found.append(each[:, np.searchsorted(own, every, side="right") - 1])
+    return every, np.concatenate(found)
 
 
 def _speedup(axes: Axes, tree: xr.DataTree, label: str) -> None:

@@ -12,7 +12,9 @@ import xarray as xr
 
 from jaxnigt.sweep import build
 from jaxnigt.sweep.plan import GRID, MethodPlan, Panel, networks, profile_titles
+from jaxnigt.sweep.reuse import ATTRIBUTE
 from jaxnigt.sweep.schema import Definition, leaves
+from jaxnigt.sweep.selection import best, best_indices, final, leaf_axes, over_runs, tenth
 from jaxnigt.sweep.store import node, provenance
 from jaxnigt.training.times import SECONDS, eval_times, first_reached
 from jaxnigt.training.trace import Trace, replay
@@ -95,11 +97,13 @@ def _profiles(definition: Definition, panel: Panel) -> xr.Dataset:
 def _method(
     definition: Definition, panel: Panel, plan: MethodPlan, found: Mapping[str, xr.Dataset]
 ) -> xr.Dataset:
-    """A method's trace with the ends of its rounds, time [comm_model, profile, round].
+    """A method's trace with the ends of its rounds, time [comm_model, profile, draw, round].
 
-    Named profiles are as the definition has them, those of the grid come after them.
+    There is an axis of draws where the definition asks for more than one. Named profiles are as the
+    definition has them, those of the grid come after them.
     """
-    models = networks(definition)
+    models, draws = networks(definition), definition.training.draws
+    drawn = {"draw": list(range(draws))} if draws > 1 else {}
     on_grid = not plan.scheduled or (definition.grid is not None and definition.grid.trained)
     batches = [batch for batch in panel.batches if on_grid or not batch.grid]
     profiles = [*profile_titles(definition), *(p for b in batches if b.grid for p in b.labels)]
@@ -111,19 +115,21 @@ def _method(
             assert unit.batch is not None
             # The labels are the definition's, which may not be those under which it was stored.
             labelled = found[unit.key].assign_coords(profile=list(unit.batch.labels))
-            axes = ("comm_model", "profile", ...)
-            parts.append(labelled.expand_dims(comm_model=[unit.comm_model]).transpose(*axes))
-        dataset = joined(parts, {"comm_model": list(models), "profile": profiles, **whole})
+            # Fixed times are the same in every draw.
+            new = {name: v for name, v in drawn.items() if name not in labelled.dims}
+            labelled = labelled.expand_dims({"comm_model": [unit.comm_model], **new})
+            parts.append(labelled.transpose("comm_model", "profile", *drawn, ...))
+        dataset = joined(parts, {"comm_model": list(models), "profile": profiles, **drawn, **whole})
     else:
         dataset = joined([found[unit.key] for unit in units], whole)
         trace = Trace.from_xarray(dataset, build.method(plan.table, panel.workers))
-        key = definition.training.key
+        options = {"key": definition.training.key, "draws": draws if drawn else None}
         ends = [
-            np.concatenate([replay(trace, b.profile, key=key, comm_model=model) for b in batches])
+            np.concatenate([replay(trace, b.profile, comm_model=model, **options) for b in batches])
             for model in models.values()
         ]
-        labels = {"comm_model": list(models), "profile": [p for b in batches for p in b.labels]}
-        replayed = xr.DataArray(np.stack(ends), labels, ("comm_model", "profile", "round"))
+        labels = {"comm_model": list(models), "profile": [p for b in batches for p in b.labels], **drawn}
+        replayed = xr.DataArray(np.stack(ends), labels, (*labels, "round"))
         dataset["time"] = replayed.sel(profile=profiles)
         dataset["time"].attrs = SECONDS | {"long_name": "end of the round"}
     # Seeds of units that failed say nothing of a method; what is judged are the others.
@@ -131,17 +137,17 @@ def _method(
     dataset = dataset.isel(seed=np.flatnonzero(there))
     at_eval = eval_times(dataset["time"].values, dataset["eval_round"].values)
     attrs = SECONDS | {"long_name": "time at which theta_t exists"}
-    dataset["eval_time"] = (("comm_model", "profile", "evaluation"), at_eval, attrs)
+    dataset["eval_time"] = (("comm_model", "profile", *drawn, "evaluation"), at_eval, attrs)
     return dataset
 
 
 def joined(parts: Sequence[xr.Dataset], whole: Mapping[str, Sequence[Any]]) -> xr.Dataset:
     """One data set from parts that hold some profiles, hyperparameters and seeds each.
 
-    What none of them holds is NaN, or 0 for whole numbers. All labels of the dimensions that are parted
-    are in `whole`.
+    What none of them holds is NaN, or 0 for whole numbers. What they hold beyond `whole` is left out.
     """
     first = parts[0]
+    parts = [_only(part, whole) for part in parts]
     dataset: xr.Dataset = xr.merge(parts, join="outer", compat="no_conflicts", combine_attrs="drop")
     dataset = dataset.reindex({name: list(labels) for name, labels in whole.items()})
     for name, variable in first.data_vars.items():
@@ -149,10 +155,17 @@ def joined(parts: Sequence[xr.Dataset], whole: Mapping[str, Sequence[Any]]) -> x
             dataset[name] = dataset[name].fillna(0)
         dataset[name] = dataset[name].astype(variable.dtype).transpose(*variable.dims)
         dataset[name].attrs = variable.attrs
-    dataset.attrs = {name: value for name, value in first.attrs.items() if name != "resumed"}
+    own = "resumed", ATTRIBUTE
+    dataset.attrs = {name: value for name, value in first.attrs.items() if name not in own}
     for name in ("training_seconds", "compiled_seconds"):
         dataset.attrs[name] = math.fsum(part.attrs[name] for part in parts)
     return dataset
+
+
+def _only(part: xr.Dataset, whole: Mapping[str, Sequence[Any]]) -> xr.Dataset:
+    """What of a data set is asked for."""
+    asked = {name: [x for x in part[name].values if x in labels] for name, labels in whole.items()}
+    return part.sel(asked)
 
 
 def _of(dataset: xr.Dataset, *, grid: bool) -> xr.Dataset:
@@ -182,7 +195,7 @@ def _analysed(dataset: xr.Dataset, levels: np.ndarray) -> xr.Dataset:
 
 
 def _grid(definition: Definition, whole: dict[str, xr.Dataset], levels: np.ndarray) -> xr.Dataset:
-    """Median over seeds of the time to the thresholds, and speed-ups against the baseline."""
+    """Median over seeds and draws of the time to the thresholds, and speed-ups against the baseline."""
     assert definition.grid is not None
     axes = {name: np.asarray(getattr(definition.grid, name)) for name in ("exponent", "comm_scale")}
     on_grid = {label: _of(dataset, grid=True) for label, dataset in whole.items()}
@@ -191,13 +204,13 @@ def _grid(definition: Definition, whole: dict[str, xr.Dataset], levels: np.ndarr
     shape = len(levels), len(models), *(len(values) for values in axes.values())
     time = np.full((len(labels), *shape), np.nan)
     for k, label in enumerate(labels):
-        reached = _to_levels(best(on_grid[label]), levels).median("seed")
+        reached = over_runs(_to_levels(best(on_grid[label]), levels)).median("run")
         time[k] = reached.transpose("threshold", "comm_model", "profile").values.reshape(shape)
     reference = time[labels.index(baseline)] if baseline in labels else np.full(shape, np.nan)
     both = np.isfinite(time) & np.isfinite(reference) & (time > 0)
     speedup = np.where(both, reference / np.where(both, time, 1.0), np.nan)
     dims = ("method", "threshold", "comm_model", *axes)
-    meaning = "median over seeds of the time at which J first reaches the threshold"
+    meaning = "median over seeds and draws of the time at which J first reaches the threshold"
     return xr.Dataset(
         {
             "time_to_threshold": (dims, time, {"units": "s", "long_name": meaning}),
@@ -227,47 +240,10 @@ def diverged(dataset: xr.Dataset) -> list[str]:
     return lines
 
 
-def leaf_axes(dataset: xr.Dataset) -> list[str]:
-    """The dimensions of a method's data set that are hyperparameters."""
-    return [str(name) for name in np.atleast_1d(dataset.attrs["hyperparameters"])]
-
-
-def _tenth(length: int) -> int:
-    return max(1, length // 10)
-
-
-def final(dataset: xr.Dataset) -> xr.DataArray:
-    """J(theta_t) of a method, averaged over seeds and the last tenth of the evaluations.
-
-    It is -inf where a run stopped being finite.
-    """
-    end = dataset["objective"].isel(evaluation=slice(-_tenth(dataset.sizes["evaluation"]), None))
-    mean = end.mean(("seed", "evaluation"), skipna=False)
-    return mean.where(np.isfinite(mean), -np.inf)
-
-
-def best_indices(dataset: xr.Dataset) -> dict[str, xr.DataArray]:
-    """Where the highest `final` stands: an index for each hyperparameter.
-
-    Where a method was trained along profiles each of them has its own.
-    """
-    names = leaf_axes(dataset)
-    found = final(dataset).argmax(names)
-    assert isinstance(found, dict)
-    return {str(name): found[name] for name in names}
-
-
-def best(dataset: xr.Dataset) -> xr.Dataset:
-    """A method at its best hyperparameters, by `best_indices` or as the data set says."""
-    indices = best_indices(dataset)
-    found = {name: dataset.get(f"best_{name}_index", index) for name, index in indices.items()}
-    return dataset.isel({name: index.astype(int) for name, index in found.items()})
-
-
 def improvement(dataset: xr.Dataset) -> tuple[xr.DataArray, xr.DataArray]:
     """Mean undiscounted return of the first and of the last tenth of rounds, for every run."""
-    returns, tenth = dataset["batch_undiscounted"], _tenth(dataset.sizes["round"])
-    ends = returns.isel(round=slice(None, tenth)), returns.isel(round=slice(-tenth, None))
+    returns, few = dataset["batch_undiscounted"], tenth(dataset.sizes["round"])
+    ends = returns.isel(round=slice(None, few)), returns.isel(round=slice(-few, None))
     first, last = (part.mean("round", skipna=False) for part in ends)
     return first, last
 

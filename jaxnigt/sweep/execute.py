@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from jaxnigt.checks import InputError, TrainingDiverged, choice
-from jaxnigt.sweep import cost, plan, screen, store
+from jaxnigt.sweep import cost, plan, reuse, screen, store
 from jaxnigt.sweep import definition as definitions
 from jaxnigt.sweep.dataset import assemble, diverged
 from jaxnigt.sweep.plan import Panel, Unit
@@ -97,7 +97,8 @@ def execute(definition: Definition, out: Path, console: Console, options: Option
     begin, compiled = time.perf_counter(), compilations().seconds
     cost.use_compilation_cache()
     budget = options.memory or store.budget(out) or cost.default_budget()
-    panels = plan.panels(definition, budget)
+    known = {} if options.fresh else reuse.known(out)
+    panels = plan.panels(definition, budget, known)
     sweep = _Sweep(definition, out, console, options, budget, panels, plan.unique_units(panels))
     store.check_writable(out)
     with store.locked(out), screen.logged(out / store.LOGS) as log:
@@ -208,7 +209,8 @@ class _Sweep:
         if self.options.executor == "local" and not result.attrs["resumed"]:
             cost.remember(unit, result)
         try:
-            store.write(result, path, checksum=True)
+            box = {reuse.ATTRIBUTE: reuse.described(unit)}
+            store.write(result.assign_attrs(box), path, checksum=True)
         except OSError as error:
             self._fail(unit, f"{path} cannot be written ({_reason(error)})", note)
             board.finish(unit, f"{unit.label}: not written, the others go on", "bold red")

@@ -8,7 +8,7 @@ import hashlib
 import itertools
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,7 +19,7 @@ from jaxnigt.methods import Asynchronous, Method
 from jaxnigt.problems import Problem
 from jaxnigt.profiles import Profile
 from jaxnigt.registry import lookup, make, named
-from jaxnigt.sweep import build, cost, fingerprint
+from jaxnigt.sweep import build, cost, fingerprint, reuse
 from jaxnigt.sweep.build import under
 from jaxnigt.sweep.definition import plain, variants
 from jaxnigt.sweep.schema import Definition, Plain, leaves, title
@@ -45,22 +45,23 @@ class Unit:
     method: Plain  # with the hyperparameters of this unit
     workers: int
     seeds: tuple[int, ...]
-    training: Plain  # key, eval_every and eval_batch
+    training: Plain  # key, eval_every, eval_batch and, along random times, draws
     modules: tuple[str, ...] = ()  # files that register what the tables name
     depends: tuple[str, ...] = ()  # files that these read
     batch: Batch | None = None  # profiles along which it trains, None where one trace serves all
     comm_model: str | None = None  # of the definition, along a schedule
     clock_model: Plain | None = None  # what the clock takes for this method
+    totals: np.ndarray | None = None  # i[profile, draw, round], gradients by the clock
     bytes: int = 0  # memory that training is estimated to take
 
     @functools.cached_property
-    def key(self) -> str:
-        """A digest of everything that decides the numbers."""
+    def family(self) -> str:
+        """A digest of what decides the numbers, but for which profiles, seeds and values there are."""
         facts = lookup("method", self.method["name"]).facts
         # What the clock alone feels does not matter where one training serves all profiles.
         clock = facts.get("clock", ()) if self.batch is None else ()
         noise = type(self.batch.profile.noise) if self.batch else None
-        no_matter = ("eval_every", *facts.get("speed", ()), *clock)
+        no_matter = ("eval_every", *facts.get("speed", ()), *clock, *leaves(self.method))
         content: Plain = {
             "code": fingerprint.code_version(),
             "settings": fingerprint.settings(),
@@ -70,16 +71,14 @@ class Unit:
             "problem_workers": build.problem_workers(self.problem, self.workers),
             "method": {k: v for k, v in self.method.items() if k not in no_matter},
             "training": self.training,
-            "seeds": self.seeds,
+            "clock": None if self.batch is None else self.clock_model,
         }
-        digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode())
-        if self.batch is not None:
-            profile = self.batch.profile
-            digest.update(f"{self.clock_model} {profile.noise}".encode())
-            for array in (profile.compute, profile.comm, *(profile.power or ())):
-                digest.update(str(array.shape).encode())
-                digest.update(np.ascontiguousarray(array).tobytes())
-        return digest.hexdigest()[:16]
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+    @functools.cached_property
+    def key(self) -> str:
+        """A digest of everything that decides the numbers."""
+        return hashlib.sha256(reuse.described(self).encode()).hexdigest()[:16]
 
     @property
     def filename(self) -> str:
@@ -94,8 +93,17 @@ class Unit:
     @property
     def runs(self) -> int:
         """How many runs are trained at once."""
-        schedules = len(self.batch.labels) if self.batch else 1
-        return schedules * len(self.seeds) * int(np.prod([len(v) for v in leaves(self.method).values()]))
+        return self.schedules * self.together
+
+    @property
+    def schedules(self) -> int:
+        """Along how many schedules it trains: one for each profile and draw."""
+        return len(self.batch.labels) * self.training.get("draws", 1) if self.batch else 1
+
+    @property
+    def together(self) -> int:
+        """Runs that share a schedule: hyperparameters and seeds."""
+        return len(self.seeds) * int(np.prod([len(v) for v in leaves(self.method).values()]))
 
 
 class MethodPlan(NamedTuple):
@@ -127,8 +135,15 @@ def short(label: str) -> str:
     return f"{plain_name[:_LONGEST]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
-def panels(definition: Definition, budget: int | None = None) -> list[Panel]:
+def panels(
+    definition: Definition, budget: int | None = None, known: reuse.Known | None = None
+) -> list[Panel]:
     """Everything that a definition asks for. Nothing is trained, but problems are built.
+
+    Args:
+        definition: what is asked for.
+        budget: bytes that a unit may take.
+        known: what is stored and need not be trained again.
 
     Raises:
         InputError: for the first thing that cannot be built or that does not fit into the budget.
@@ -143,7 +158,7 @@ def panels(definition: Definition, budget: int | None = None) -> list[Panel]:
             raise InputError(f"analysis.baseline: got {baseline!r}, allowed are {', '.join(labels)}.")
         batches(definition, workers, dimension=1)
     return [
-        _panel(definition, problem.label, problem.table, workers, budget)
+        _panel(definition, problem.label, problem.table, workers, budget, known or {})
         for problem in variants(definition.problem)
         for workers in definition.workers
     ]
@@ -164,7 +179,9 @@ def networks(definition: Definition) -> dict[str, Communication]:
     return {named(model): model for model in models}
 
 
-def _panel(definition: Definition, label: str, table: Plain, workers: int, budget: int) -> Panel:
+def _panel(
+    definition: Definition, label: str, table: Plain, workers: int, budget: int, known: reuse.Known
+) -> Panel:
     problem = build.problem(table, workers)
     if problem.workers not in (None, workers):
         raise InputError(
@@ -193,7 +210,9 @@ def _panel(definition: Definition, label: str, table: Plain, workers: int, budge
         )
         scheduled = not method.collection.replayable(problem.workers is not None)
         along = _schedules(definition, whole, method, profiles) if scheduled else [whole]
-        units = [part for unit in along for part in split(unit, problem, method, budget)]
+        units = [
+            part for unit in along for part in _new(unit, split(unit, problem, method, budget), known)
+        ]
         plans.append(MethodPlan(name, method_table, scheduled, units))
     return Panel(label, table, workers, dimension, profiles, plans)
 
@@ -228,6 +247,7 @@ def _schedules(definition: Definition, whole: Unit, method: Method, profiles: li
     """A unit for every communication model and batch of profiles."""
     units = []
     on_grid = definition.grid is not None and definition.grid.trained
+    served = [batch for batch in profiles if on_grid or not batch.grid]
     models = networks(definition).items()
     for (label, model), table in zip(models, map(plain, definition.comm_model), strict=True):
         clock_model = table
@@ -236,11 +256,28 @@ def _schedules(definition: Definition, whole: Unit, method: Method, profiles: li
                 clock_model = plain(definition.arrival_model)
             elif not model.arrivals:
                 clock_model = {"name": "parallel"}
-        along = {"comm_model": label, "clock_model": clock_model}
-        for batch in profiles:
-            if on_grid or not batch.grid:
-                units.append(dataclasses.replace(whole, batch=batch, **along))
+        for batch in served:
+            about = [whole.label]
+            about += [str(clock_model["name"])] * (len(models) > 1)
+            about += [_some(batch.labels)] * (len(served) > 1)
+            training = whole.training
+            if definition.training.draws > 1 and batch.profile.noise:
+                training = training | {"draws": definition.training.draws}
+            unit = dataclasses.replace(
+                whole,
+                label=", ".join(about),
+                batch=batch,
+                comm_model=label,
+                clock_model=clock_model,
+                training=training,
+            )
+            units.append(dataclasses.replace(unit, totals=cost.totals(unit, method)))
     return units
+
+
+def _some(labels: Sequence[str]) -> str:
+    """A few labels in words."""
+    return labels[0] if len(labels) == 1 else f"{labels[0]} and {len(labels) - 1} more"
 
 
 def _profiles(definition: Definition) -> Iterator[tuple[int, Any, str, Plain]]:
@@ -319,24 +356,25 @@ def split(unit: Unit, problem: Problem, method: Method, budget: int) -> list[Uni
 
 def _parts(unit: Unit, counts: list[int]) -> list[Unit]:
     """Equal shares of a unit: as many as `counts` says of its profiles, seeds and hyperparameters."""
-    profiles, seeds, *others = counts
-    along: list[Batch | None] = [None]
-    if (batch := unit.batch) is not None:
-        along = [
-            batch._replace(labels=tuple(batch.labels[i] for i in which), profile=batch.profile[which])
-            for which in np.array_split(np.arange(len(batch.labels)), profiles)
+    shares = [
+        np.array_split(np.arange(len(axis)), count)
+        for axis, count in zip(reuse.axes(unit), counts, strict=True)
+    ]
+    return [reuse.part(unit, [own.tolist() for own in box]) for box in itertools.product(*shares)]
+
+
+def _new(unit: Unit, parts: list[Unit], known: reuse.Known) -> list[Unit]:
+    """Units that are stored and hold some of a unit, and of its parts what is still to be trained."""
+    stored, missing = reuse.stored(unit, known)
+    if not stored:
+        return parts
+    found, wanted = stored, reuse.axes(unit)
+    for part in parts:
+        places = [
+            [axis.index(x) for x in own] for axis, own in zip(wanted, reuse.axes(part), strict=True)
         ]
-    some_seeds = [tuple(some.tolist()) for some in np.array_split(unit.seeds, seeds)]
-    values = leaves(unit.method)
-    shares = [np.array_split(v, count) for v, count in zip(values.values(), others, strict=True)]
-    methods = [
-        unit.method | {name: some.tolist() for name, some in zip(values, chosen, strict=True)}
-        for chosen in itertools.product(*shares)
-    ]
-    return [
-        dataclasses.replace(unit, batch=batch, seeds=some, method=method)
-        for batch, some, method in itertools.product(along, some_seeds, methods)
-    ]
+        found += [reuse.part(part, box) for box in reuse.boxes(missing[np.ix_(*places)])]
+    return found
 
 
 def unique_units(plan: list[Panel]) -> list[Unit]:

@@ -233,9 +233,13 @@ class DimensionPower(Table):
 
 
 class TrainingTable(Table):
-    """What all methods share; keys as in `jaxnigt.train`. Seeds are a number of them or a list."""
+    """What all methods share; keys as in `jaxnigt.train`. Seeds are a number of them or a list.
+
+    Draws are independent realisations of random times.
+    """
 
     seeds: Positive | tuple[StrictInt, ...] = 3
+    draws: Positive = 1
     key: Annotated[StrictInt, Field(ge=0, le=MOST_KEY)] = 0
     eval_every: Positive = 10
     eval_batch: Positive = 64

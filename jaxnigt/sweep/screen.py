@@ -23,10 +23,19 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, Task, TextCol
 from rich.table import Table
 
 from jaxnigt.checks import InputError
-from jaxnigt.sweep import cost, plan, store
-from jaxnigt.sweep.dataset import best, leaf_axes
+from jaxnigt.sweep import cost, plan, reuse, store
 from jaxnigt.sweep.plan import Panel, Unit, short
 from jaxnigt.sweep.schema import Definition
+from jaxnigt.sweep.selection import (
+    at_edge,
+    best,
+    final,
+    final_elsewhere,
+    leaf_axes,
+    missed,
+    over_runs,
+    runs_in_words,
+)
 from jaxnigt.training.snapshots import Snapshots
 
 LOG = logging.getLogger("jaxnigt.sweep")
@@ -48,7 +57,7 @@ def _table(title: str, *columns: str, left: tuple[str, ...] = ("method",)) -> Ta
 def show_plan(definition: Definition, out: Path, console: Console, budget: int | None = None) -> None:
     """Print what a sweep would do; nothing is written."""
     budget = budget or store.budget(out) or cost.default_budget()
-    panels = plan.panels(definition, budget)
+    panels = plan.panels(definition, budget, reuse.known(out))
     units = plan.unique_units(panels)
     done = {u.key for u in units if not store.fault(store.unit_path(out, u.filename, u.key))}
     for panel in panels:
@@ -75,8 +84,8 @@ def _planned(panel: Panel, done: set[str]) -> Table:
     )
     for method in panel.methods:
         units = method.units
-        trajectories = sum(unit.runs * cost.trajectories(unit) for unit in units)
-        schedules = sum(len(unit.batch.labels) for unit in units if unit.batch)
+        trajectories = sum(map(cost.trajectories, units))
+        schedules = sum(unit.schedules for unit in units)
         seconds = sum(cost.seconds(unit)[0] for unit in units)
         table.add_row(
             escape(method.label),
@@ -274,14 +283,16 @@ def show_results(tree: xr.DataTree, written: list[Path], console: Console) -> No
 def _show_panel(tree: xr.DataTree, console: Console) -> None:
     methods = {str(k): group.to_dataset() for k, group in tree["methods"].children.items()}
     console.print(_learning({label: best(dataset) for label, dataset in methods.items()}))
+    _show_choices(methods, console)
     level, start = float(np.ravel(tree.attrs["thresholds"])[0]), tree.attrs["start"]
     profiles = tree["profiles"].to_dataset()["profile"].values
+    runs = runs_in_words(next(iter(methods.values())))
     for model in next(iter(methods.values()))["comm_model"].values:
-        title = f"Virtual seconds to J >= {level:.3g}, median over seeds, {model} [s]"
+        title = f"Virtual seconds to J >= {level:.3g}, median over {runs}, {model} [s]"
         times = {}
         for label, dataset in methods.items():
             reached = best(dataset.sel(comm_model=model))["time_to_threshold"].isel(threshold=0)
-            times[label] = reached.median("seed").values
+            times[label] = over_runs(reached).median("run").values
         console.print(_few(title, times, profiles) if len(profiles) <= _FEW else _many(title, times))
     if level <= start:
         console.print(
@@ -328,6 +339,28 @@ def _learning(methods: dict[str, xr.Dataset]) -> Table:
             ends = f"{first:.2f}", f"{last:.2f}", f"{last - first:+.2f}"
             table.add_row(escape(label), *values, str(seed), *ends)
     return table
+
+
+def _show_choices(methods: dict[str, xr.Dataset], console: Console) -> None:
+    """How far the choice of hyperparameters can be trusted."""
+    table = _table(
+        "J at the end, at hyperparameters that are chosen by it [1]",
+        *("method", "by all seeds", "each seed by the others", "never at the threshold"),
+    )
+    for label, dataset in methods.items():
+        chosen = final(dataset).max(leaf_axes(dataset))
+        never, runs = missed(dataset)
+        ends = (f"{float(x.mean()):.4g}" for x in (chosen, final_elsewhere(dataset)))
+        table.add_row(escape(label), *ends, f"{never:,} of {runs:,} times")
+    console.print(table)
+    for label, dataset in methods.items():
+        for name, values in at_edge(dataset).items():
+            tried = ", ".join(f"{value:g}" for value in values)
+            console.print(
+                escape(f"{label}: the best {name} stands at an end of those tried, {tried}; try more"),
+                style="yellow",
+                soft_wrap=True,
+            )
 
 
 def _one(values: xr.DataArray) -> str:

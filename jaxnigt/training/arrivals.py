@@ -142,35 +142,33 @@ class ArrivalProgram(Program):
         assert isinstance(collection, Asynchronous)
         profile = task.needed()
         network = task.comm_model or "parallel"
-        arrivals = collection.arrivals(profile, iterations, key=task.key, comm_model=network)
-        verify(arrivals, profile)
-        times, self.worker, staleness = (
-            x.reshape(-1, iterations) for x in (arrivals.time, arrivals.worker, arrivals.staleness)
-        )
-        check_ends(times, profile)
+        found = []
+        for key in task.clocks():
+            arrivals = collection.arrivals(profile, iterations, key=key, comm_model=network)
+            verify(arrivals, profile)
+            check_ends(arrivals.time, profile)
+            found.append((arrivals.time, arrivals.worker, arrivals.staleness))
+        times, *others = (np.stack(column, axis=-2) for column in zip(*found, strict=True))
+        self.worker, staleness = (x.reshape(-1, iterations) for x in others)
         self.n, self.refuses = profile.n, collection.rule is not None
         self.version = np.arange(iterations, dtype=np.int32) - staleness
         together = len(task.seeds) * int(np.prod(task.method.leaf_shape, dtype=int))
-        self.lanes, self.windows = plan(
+        self.lanes, windows = plan(
             staleness, task.eval_every, together, jax.default_backend(), collection.lanes
         )
-        used = sum(max(len(each) for each in chunk) for chunk in self.windows)
+        self.blocked = [next_blocked(row) for row in staleness]
+        used = sum(max(len(each) for each in chunk) for chunk in windows)
         self.useful = iterations / (used * self.lanes)
-        super().__init__(task, times, np.ones(times.shape, int), profile.shape)
+        super().__init__(task, times, np.ones(staleness.shape, int))
 
     @property
     def workers(self) -> int:
         """n."""
         return self.n
 
-    def until(self, done: int, most: int | None = None) -> int:
-        """The next evaluation, as wavefronts are planned up to there."""
-        del most
-        return min(done + self.task.eval_every, self.task.iterations)
-
     def advance(self, state: RunState, keys: RunKeys, done: int, until: int) -> tuple[RunState, Record]:
         """Runs after update `until` - 1, and what happened in between; the state is consumed."""
-        chunk = self.windows[done // self.task.eval_every]
+        chunk = [wavefronts(row, done, until, self.lanes) for row in self.blocked]
         # As many wavefronts as there can be, so that one program serves all; those left cost nothing.
         update = table(chunk, self.task.eval_every, self.lanes)
         profile = np.arange(len(update))[:, None, None]

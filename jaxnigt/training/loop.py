@@ -25,6 +25,7 @@ from jaxnigt.methods.method import Method
 from jaxnigt.problems.base import Evaluation, Params, Problem
 from jaxnigt.profiles import Profile
 from jaxnigt.training.arrivals import ArrivalProgram
+from jaxnigt.training.packed import PackedProgram
 from jaxnigt.training.rounds import Program, RoundProgram, Task
 from jaxnigt.training.runs import Device, Record, RunKeys, seed_keys
 from jaxnigt.training.snapshots import Identity, Snapshots
@@ -35,6 +36,9 @@ Progress = Callable[[int, int, float], None]
 
 _CLOCK = 2**32 - 1
 """Folded into the key for the clock; no seed is as large."""
+
+_SAFE = 5.0
+"""Seconds between safe points, at which a training can be stopped, as far as single rounds allow it."""
 
 _KNOWN = 3
 """Rounds by which a training is known: momentum shows from the second on."""
@@ -48,6 +52,7 @@ def train(
     seeds: int | Sequence[int | np.integer] | np.ndarray = 1,
     key: int | np.integer | Array = 0,
     profile: Profile | None = None,
+    draws: int | None = None,
     eval_every: int | None = None,
     eval_batch: int = 64,
     comm_model: Model | None = None,
@@ -72,12 +77,15 @@ def train(
         key: a JAX key or an integer; consumed. The clock of random times has a key folded from it.
         profile: times of n workers. Its leading axes come first in the trace where the schedule is part
             of the training. Where it is not, the profile is only checked.
+        draws: D, independent realisations of random times, each with trainings of its own where the
+            schedule is part of the training. They make an axis behind the profiles. Fixed times are the
+            same in all of them and are trained once.
         eval_every: J(theta_t) is evaluated at t = 0, eval_every, 2 eval_every, ... < K; by default every
             10 rounds, or K if that is less.
         eval_batch: trajectories of one evaluation.
         comm_model: of the clock, as in `jaxnigt.clock`; by default "allreduce" for rounds and "parallel"
             for arrivals.
-        progress: called after every `eval_every` rounds; True prints a line.
+        progress: called after `eval_every` rounds or less; True prints a line.
         keep_diverged: go on where numbers of some runs are not finite, which their trace shows, until no
             run is left.
         snapshots: where to keep what is needed to go on after a stop, and to go on from.
@@ -85,7 +93,8 @@ def train(
             batch; by default all of this process.
 
     Returns:
-        A `Trace` whose arrays have axes [profiles, hyperparameters, seeds, evaluations or rounds].
+        A `Trace` whose arrays have axes [profiles, draws, hyperparameters, seeds, evaluations or
+        rounds], those of profiles and draws only along schedules.
 
     Raises:
         InputError: an argument out of range.
@@ -120,7 +129,8 @@ def train(
         whole("eval_batch", eval_batch),
         as_seeds(seeds),
         profile,
-        jax.random.fold_in(first, _CLOCK),
+        clock_key(first),
+        None if draws is None else whole("draws", draws),
         comm_model,
         jax.local_devices() if devices is None else devices,
     )
@@ -128,7 +138,7 @@ def train(
     keys = seed_keys(first, task.seeds)
     identity = _identity(program, keys, first, snapshots)
     state, done = program.placed(program.initial(keys)), 0
-    kept = Kept([], [])
+    kept, pace = Kept([], []), Pace(program)
     if snapshots is not None and (found := snapshots.restore(state, identity)) is not None:
         done, state, saved = found
         state, kept = program.placed(jax.tree.map(jnp.asarray, state)), Kept.of(saved)
@@ -137,8 +147,9 @@ def train(
             kept.evaluations.append(program.evaluated(state, keys, done))
             if not keep_diverged:
                 _check_evaluation(kept.evaluations[-1], done, task)
-        until = program.until(done)
+        until = program.until(done, None if snapshots is None else pace.until(done))
         state, record = program.advance(state, keys, done, until)
+        pace.note(done, until)
         _check_finite(record, done, task, keep_diverged)
         kept.records.append(record)
         done = until
@@ -149,9 +160,34 @@ def train(
     return _trace(program, state.params, kept, time.perf_counter() - begin)
 
 
+def clock_key(key: Key[Array, ""]) -> Key[Array, ""]:
+    """The key for the random times of a training's clock."""
+    return jax.random.fold_in(key, _CLOCK)
+
+
 def _print(done: int, iterations: int, best: float) -> None:
     """Progress as a line."""
     print(f"round {done}/{iterations}, best J {best:.3g}", flush=True)
+
+
+class Pace:
+    """How far a training may go until its next safe point, by how fast its gradients were so far."""
+
+    def __init__(self, program: Program):
+        self._watch = program.stopwatch
+        self._work = np.concatenate([[0], program.samples.sum(axis=0).cumsum()])
+        self._seconds, self._rate = 0.0, 0.0
+
+    def until(self, done: int) -> int:
+        """The round to which a call after `done` rounds goes: one round further at least."""
+        self._seconds = self._watch.seconds
+        most = self._work[done] + _SAFE * self._rate
+        return max(done + 1, int(np.searchsorted(self._work, most, side="right")) - 1)
+
+    def note(self, done: int, until: int) -> None:
+        """Take note that rounds `done` to `until` are over."""
+        spent = self._watch.seconds - self._seconds
+        self._rate = float(self._work[until] - self._work[done]) / max(spent, 1e-6)
 
 
 class Kept(NamedTuple):
@@ -238,7 +274,9 @@ def _program(task: Task) -> Program:
             raise InputError(
                 f"batch: got {collection.batch} workers, the problem has {needed}."
             ) from None
-    return RoundProgram(task)
+    if collection.replayable(needed is not None):
+        return RoundProgram(task)
+    return PackedProgram(task)
 
 
 def _check_finite(record: Record, first: int, task: Task, keep: bool) -> None:
@@ -268,15 +306,22 @@ def _diverged(bad: Bool[np.ndarray, "K P A S"], first: int, task: Task) -> Train
 
 def _trace(program: Program, params: Params, kept: Kept, seconds: float) -> Trace:
     record, evaluation = kept.joined()
-    task, leading = program.task, program.leading
+    task, times = program.task, program.times
+    leading: tuple[int, ...] = () if times is None else times.shape[:-1]
     shape = (*leading, *task.method.leaf_shape, len(task.seeds))
+
+    def drawn(x: np.ndarray) -> np.ndarray:
+        """With as many draws as were asked for, of which fixed times have one."""
+        if times is None:
+            return x
+        axis = len(leading) - 1
+        return x.squeeze(axis) if task.draws is None else np.repeat(x, task.draws // x.shape[axis], axis)
 
     def last(x: Any) -> np.ndarray:
         """Rounds or evaluations last, runs with their own axes first."""
         moved = np.moveaxis(x, 0, 3)
-        return moved.reshape(*shape, *moved.shape[3:])
+        return drawn(moved.reshape(*shape, *moved.shape[3:]))
 
-    scheduled = program.times is not None
     return Trace(
         method=task.method,
         seeds=task.seeds,
@@ -285,10 +330,11 @@ def _trace(program: Program, params: Params, kept: Kept, seconds: float) -> Trac
         undiscounted=last(evaluation.undiscounted),
         worker_objective=last(evaluation.per_worker),
         **{name: last(value) for name, value in record._asdict().items()},
-        samples=program.samples.reshape(*leading, -1) if scheduled else program.samples[0],
-        params=jax.tree.map(lambda x: np.asarray(x).reshape(*shape, *x.shape[3:]), params),
-        replayable=not scheduled,
-        times=program.times.reshape(*leading, -1) if program.times is not None else None,
+        samples=drawn(program.samples.reshape(*leading, -1)),
+        params=jax.tree.map(lambda x: drawn(np.asarray(x).reshape(*shape, *x.shape[3:])), params),
+        replayable=times is None,
+        draws=None if times is None else task.draws,
+        times=None if times is None else drawn(times),
         seconds=seconds,
         compiled_seconds=program.stopwatch.seconds,
     )

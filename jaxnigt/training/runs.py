@@ -112,6 +112,16 @@ def seed_keys(key: Key[Array, ""], seeds: Sequence[int]) -> RunKeys:
     return split(jnp.asarray(np.asarray(seeds, np.uint32)))
 
 
+_DRAWS = 2**32 - 2
+"""Folded into a key for draws of the clock; no seed and no profile has so large a number."""
+
+
+def draw_keys(key: Key[Array, ""], draws: int | None) -> list[Key[Array, ""]]:
+    """Keys of independent draws of the clock, the first of which is that of a single one."""
+    more = jax.random.fold_in(key, _DRAWS)
+    return [key, *(jax.random.fold_in(more, draw) for draw in range(1, draws or 1))]
+
+
 def fold_in_all(key: Key[Array, ""], count: int) -> Key[Array, " count"]:
     """One key for each of 0 .. count - 1, which does not depend on count."""
     return jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(count))

@@ -13,13 +13,14 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Array, Float, Float64, Int, Key
 
-from jaxnigt.checks import InputError, instance
+from jaxnigt.checks import InputError, as_key, instance, whole
 from jaxnigt.clock import verify
 from jaxnigt.clock.communication import Model
 from jaxnigt.methods.collection import Asynchronous, Collection, mean, worker_mean
 from jaxnigt.methods.method import Method
 from jaxnigt.profiles import Profile
 from jaxnigt.registry import entries, make
+from jaxnigt.training.runs import draw_keys
 from jaxnigt.training.times import SECONDS, eval_times, first_reached
 
 _PARAMS = "theta."
@@ -37,9 +38,9 @@ _SERIES = {
 class Trace:
     """What happened in K rounds of S seeds, for every entry of the hyperparameters.
 
-    Leading axes `...` are the shape of the profiles, where the schedule was part of the training, and
-    then that of the method's hyperparameters. Rounds count from 0: round k moves theta_k to theta_{k+1}.
-    For asynchronous methods every update is a round.
+    Leading axes `...` are the shape of the profiles and the draws of the clock, where the schedule was
+    part of the training, and then that of the method's hyperparameters. Rounds count from 0: round k
+    moves theta_k to theta_{k+1}. For asynchronous methods every update is a round.
 
     Attributes:
         method: the method, which also knows the clock's rule.
@@ -54,11 +55,12 @@ class Trace:
         batch_undiscounted: f[..., S, K], likewise undiscounted.
         gradient_norm: f[..., S, K], norm of the aggregate.
         direction_norm: f[..., S, K], norm of the momentum d_k (of the update, for rules without one).
-        samples: i[K], or i[profiles, K] along schedules: trajectories used in round k.
+        samples: i[K], or i[profiles, draws, K] along schedules: trajectories used in round k.
         params: final theta_K, a pytree with leading axes [..., S].
         replayable: whether the iterates are the same under every profile.
-        times: f64[profiles, K] seconds at which rounds are over, where the schedule was part of the
-            training; else None, and `replay` gives them for any profile.
+        draws: D, realisations of random times along which it was trained; None without such an axis.
+        times: f64[profiles, draws, K] seconds at which rounds are over, where the schedule was part of
+            the training; else None, and `replay` gives them for any profile.
         seconds: wall-clock time of the training, since it was last resumed.
         compiled_seconds: how much of it compiled programs ran, compilation not included.
 
@@ -83,15 +85,17 @@ class Trace:
     samples: Int[np.ndarray, "*profiles K"]
     params: Any
     replayable: bool
+    draws: int | None = None
     times: Float[np.ndarray, "*profiles K"] | None = None
     seconds: float = 0.0
     compiled_seconds: float = 0.0
 
     def __repr__(self) -> str:
-        profiles = self.samples.shape[:-1]
+        profiles = self.samples.shape[: -1 if self.draws is None else -2]
         leading = f"profiles{list(profiles)}, " if profiles else ""
+        draws = "" if self.draws is None else f"draws={self.draws}, "
         return (
-            f"Trace({self.method.name}, {leading}hyperparameters{list(self.method.leaf_shape)}, "
+            f"Trace({self.method.name}, {leading}{draws}hyperparameters{list(self.method.leaf_shape)}, "
             f"seeds={len(self.seeds)}, rounds={self.rounds}, evaluations={len(self.eval_rounds)}, "
             f"replayable={self.replayable})"
         )
@@ -102,7 +106,7 @@ class Trace:
         return self.samples.shape[-1]
 
     def to_xarray(self, profiles: Sequence[str] | None = None) -> xr.Dataset:
-        """The trace with labelled axes: profile, hyperparameters, seed, and evaluation or round.
+        """The trace with labelled axes: profile, draw, hyperparameters, seed, and evaluation or round.
 
         Final params are variables `theta.<path>`, one for each array of the pytree.
 
@@ -110,7 +114,7 @@ class Trace:
             profiles: labels of the profiles that it was trained along; by default their numbers.
 
         """
-        along = _profile_axes(self.samples.ndim - 1)
+        along = _clock_axes(self.samples.ndim - 1, self.draws)
         leaves, coordinates = _leaf_axes(self.method)
         runs = (*along, *leaves, "seed")
         variables: dict[str, Any] = {}
@@ -159,14 +163,17 @@ class Trace:
                 for part in path:
                     inner = inner.setdefault(part, {})
                 inner[last] = dataset[name].values
+        replayable = bool(dataset.attrs["replayable"])
         return cls(
             method=method,
             seeds=tuple(dataset["seed"].values.tolist()),
             eval_rounds=dataset["eval_round"].values,
             samples=dataset["samples"].values,
             params=params,
-            replayable=bool(dataset.attrs["replayable"]),
-            times=dataset["time"].values if "time" in dataset else None,
+            replayable=replayable,
+            # What a sweep has replayed is no part of the trace.
+            draws=None if replayable else dataset.sizes.get("draw"),
+            times=None if replayable else dataset["time"].values,
             seconds=float(dataset.attrs["training_seconds"]),
             compiled_seconds=float(dataset.attrs["compiled_seconds"]),
             worker_objective=dataset["worker_objective"].values,
@@ -207,6 +214,7 @@ class Trace:
         profile: Profile | None = None,
         *,
         key: int | Key[Array, ""] | None = None,
+        draws: int | None = None,
         comm_model: Model = "allreduce",
     ) -> xr.DataArray:
         """Seconds at which J first reaches a threshold, with labelled axes; inf where it never does.
@@ -215,10 +223,11 @@ class Trace:
             threshold: a value of J.
             profile: times of the workers, for traces that can be replayed; leading axes are profiles.
             key: for random times; consumed.
+            draws: independent realisations of random times, as in `replay`.
             comm_model: model of the network, as in `jaxnigt.clock`.
 
         Returns:
-            f64 with the axes of profiles, hyperparameters and seeds.
+            f64 with the axes of profiles, draws, hyperparameters and seeds.
 
         Raises:
             InputError: a missing profile, or one for a trace that has its own.
@@ -230,14 +239,16 @@ class Trace:
         end = self.times
         if end is None:
             assert profile is not None
-            end = replay(self, profile, key=key, comm_model=comm_model)
-        axes = _profile_axes(end.ndim - 1)
+            end = replay(self, profile, key=key, draws=draws, comm_model=comm_model)
+        axes = _clock_axes(end.ndim - 1, draws if self.times is None else self.draws)
         times = xr.DataArray(eval_times(end, self.eval_rounds), dims=(*axes, "evaluation"))
         return first_reached(self.to_xarray()["objective"], times, threshold)
 
 
-def _profile_axes(count: int) -> tuple[str, ...]:
-    """Names of the axes of profiles."""
+def _clock_axes(count: int, draws: int | None) -> tuple[str, ...]:
+    """Names of the axes of profiles, and of draws where there are any."""
+    if draws is not None:
+        return *_clock_axes(count - 1, None), "draw"
     return ("profile",) if count == 1 else tuple(f"profile_{i}" for i in range(count))
 
 
@@ -309,6 +320,7 @@ def replay(
     profile: Profile,
     *,
     key: int | Key[Array, ""] | None = None,
+    draws: int | None = None,
     comm_model: Model = "allreduce",
 ) -> Float64[np.ndarray, "*profiles K"]:
     """Seconds at which each round of a trace is over under each profile. Nothing is trained.
@@ -317,10 +329,12 @@ def replay(
         trace: of a method whose iterates do not depend on the clock.
         profile: times of n workers; leading axes are profiles.
         key: for random times; consumed.
+        draws: D, independent realisations of random times, which make an axis behind the profiles. The
+            first is that of a replay without draws.
         comm_model: model of the network, as in `jaxnigt.clock`.
 
     Returns:
-        f64[..., K] with the profile's leading axes.
+        f64[..., K] with the profile's leading axes, or f64[..., D, K] with draws.
 
     Raises:
         InputError: a trace whose schedule was part of its training, a profile with the wrong number of
@@ -342,6 +356,14 @@ def replay(
             "another, only traces with replayable = True can."
         )
     sizes = trace.method.sizes(trace.rounds)
-    rounds = collection.rounds(profile, sizes, key=key, comm_model=comm_model)
-    verify(rounds, profile)
-    return rounds.end
+    keys = [key]
+    if draws is not None:
+        whole("draws", draws)
+        if profile.noise is not None and key is not None:
+            keys = draw_keys(as_key("key", key), draws)
+    ends = []
+    for own in keys:
+        rounds = collection.rounds(profile, sizes, key=own, comm_model=comm_model)
+        verify(rounds, profile)
+        ends.append(rounds.end)
+    return ends[0] if draws is None else np.stack([*ends, *ends[:1] * (draws - len(ends))], axis=-2)

@@ -3,6 +3,7 @@ import pytest
 import xarray as xr
 
 from jaxnigt.sweep import dataset as analysis
+from jaxnigt.sweep import selection
 
 
 def dataset(objective, returns=None):
@@ -61,3 +62,23 @@ def test_j_at_a_time_is_that_of_the_last_point_that_exists():
     )
     for seconds, expected in ((0.0, 0.0), (9.9, 0.0), (10.0, 1.0), (29.0, 1.0), (1e9, 5.0)):
         assert analysis.objective_at(data, seconds).item() == expected
+
+
+def test_seeds_are_judged_at_what_the_others_choose():
+    objective = np.zeros((3, 1, 3, 10))
+    # Seed 0 is lucky at the last stepsize, and no other seed would choose it.
+    objective[2, 0, 0], objective[1] = 9.0, 1.0
+    method = dataset(objective)
+    assert float(selection.final(method).max()) == 3.0
+    # Seeds 1 and 2 follow seed 0 to where they get nothing, seed 0 is sent where all get 1.
+    assert float(selection.final_elsewhere(method)) == pytest.approx((1.0 + 0.0 + 0.0) / 3)
+    assert np.isnan(float(selection.final_elsewhere(method.isel(seed=[0]))))
+
+
+def test_the_best_value_at_an_end_of_those_tried_is_named():
+    objective = np.zeros((3, 1, 2, 10))
+    objective[2] = 1.0
+    tried = dataset(objective).assign_coords(stepsize=[0.1, 0.2, 0.4])
+    assert selection.at_edge(tried) == {"stepsize": [0.4]}
+    objective[1] = 2.0
+    assert selection.at_edge(dataset(objective).assign_coords(stepsize=[0.1, 0.2, 0.4])) == {}
