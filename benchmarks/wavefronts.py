@@ -35,7 +35,7 @@ def program(
     devices = jax.local_devices()[:1]
     numbers = tuple(range(seeds))
     made = ArrivalProgram(
-        Task(problem, method, UPDATES, UPDATES, 1, numbers, profile, key, None, devices)
+        Task(problem, method, UPDATES, UPDATES, 1, numbers, profile, key, None, None, devices)
     )
     keys = seed_keys(key, range(seeds))
 

@@ -233,10 +233,7 @@ class DimensionPower(Table):
 
 
 class TrainingTable(Table):
-    """What all methods share; keys as in `jaxnigt.train`. Seeds are a number of them or a list.
-
-    Draws are independent realisations of random times.
-    """
+    """What all methods share; keys as in `jaxnigt.train`. Seeds are a number of them or a list."""
 
     seeds: Positive | tuple[StrictInt, ...] = 3
     draws: Positive = 1
