@@ -183,7 +183,9 @@ class _Sweep:
                 self._snapshots(unit).remove()
             elif path.exists():
                 try:
-                    self.found[unit.key] = store.read(path)
+                    found = store.read(path)
+                    _check_holds(found, unit)
+                    self.found[unit.key] = found
                 except store.Damaged as damage:
                     words = f"{path} is damaged, {damage}; it is computed again"
                     self._say(f"{unit.label}: {words}", "yellow")
@@ -264,6 +266,17 @@ class _Sweep:
                 self.failures.append(f"figure: {type(error).__name__}: {error}")
                 screen.LOG.exception("figure")
         screen.show_results(tree, written, self.console)
+
+
+def _check_holds(dataset: xr.Dataset, unit: Unit) -> None:
+    """Raise Damaged for a data set that is none of a unit, whatever its checksum says."""
+    needed = {"objective", "worker_objective", "gradient_norm", "samples", "seed"}
+    seconds = {"training_seconds", "compiled_seconds", "hyperparameters", "method"}
+    whole = needed <= dataset.variables.keys() and seconds <= dataset.attrs.keys()
+    if not whole or dataset.sizes.get("round") != unit.iterations:
+        raise store.Damaged("it does not hold what this unit trains")
+    if tuple(dataset["seed"].values.tolist()) != unit.seeds:
+        raise store.Damaged("it does not hold what this unit trains")
 
 
 def _reason(error: OSError) -> str:

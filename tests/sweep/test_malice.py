@@ -143,11 +143,22 @@ def test_a_data_set_that_claims_or_links_is_refused_unread(write, words, out, mo
         store.read(unit_of(out))
 
 
-def test_a_hostile_unit_is_computed_again(out, swept, capsys, monkeypatch):
-    forge(unit_of(out), netcdf(HDF5["sparse"][0]))
+def empty(file):
+    file.attrs["hyperparameters"] = ["stepsize"]
+
+
+@pytest.mark.parametrize(
+    ("write", "words"),
+    [
+        (HDF5["sparse"][0], "it would take 8,000,000,000,000 bytes, at most"),
+        (empty, "it does not hold what this unit trains"),
+    ],
+)
+def test_a_hostile_unit_is_computed_again(write, words, out, swept, capsys, monkeypatch):
+    forge(unit_of(out), netcdf(write))
     status, output = here(capsys, monkeypatch, "sweep", swept / "tiny.toml", "--out", out)
     assert status == 0, output
-    assert "is damaged, it would take 8,000,000,000,000 bytes, at most" in output
+    assert f"is damaged, {words}" in output
     assert same(swept / "out", out)
 
 
@@ -171,6 +182,26 @@ def test_pickles_are_not_read(out, tmp_path, caplog):
     assert jn.Snapshots(folder).restore({"x": np.zeros(1)}, identity) is None
     assert caplog.text.count("is of no use") == 2
     assert not ran.exists()
+
+
+@pytest.mark.parametrize(
+    "attrs",
+    [
+        {"method_collection": "[" * 30_000},
+        {"method_collection": "[]"},
+        {"method_collection": '{"rule": {"name": "os.system"}, "weights": "mean", "restart": "cancel"}'},
+        {"method_collection": '{"rule": {"name": "rennala"}, "weights": "eval", "restart": "cancel"}'},
+        {"training_seconds": "__import__"},
+    ],
+)
+def test_a_trace_of_somebody_else_is_refused_in_a_sentence(attrs, tmp_path):
+    trace = jn.train(jn.problems.tabular(horizon=2), jn.methods.rennala_nigt(2), iterations=2)
+    path = trace.save(tmp_path / "trace.nc")
+    with h5py.File(path, "a") as file:
+        for name, value in attrs.items():
+            file.attrs[name] = value
+    with pytest.raises(jn.InputError, match=r"cannot be read|allowed are|have no registered name"):
+        jn.Trace.load(path)
 
 
 def claiming(path):
