@@ -19,7 +19,7 @@ from rich.console import Console
 
 from jaxnigt.checks import InputError
 from jaxnigt.sweep import definition, execute, store, work
-from tests.sweep.running import same
+from tests.sweep.running import alike
 
 TINY = {
     "name": "tiny",
@@ -95,7 +95,7 @@ def wrong(out, undisturbed, status, said):
     """What is wrong with a sweep after a fault, and after it goes on without; None where nothing is."""
     if status not in (0, 1, 2) or "Traceback" in said:
         return f"status {status}: {said}"
-    if status == 0 and not same(undisturbed, out):
+    if status == 0 and not alike(undisturbed, store.load(out)):
         return f"status 0 and another data set: {said}"
     before = whole(out)
     status, said, computed = run(out)
@@ -105,7 +105,7 @@ def wrong(out, undisturbed, status, said):
         return "a unit that was whole was computed or written again"
     if said.count("reused") != len(before):
         return f"{len(before)} units were whole: {said}"
-    if not same(undisturbed, out):
+    if not alike(undisturbed, store.load(out)):
         return "another data set when it went on"
     left = [*out.rglob("*.jaxnigt-part"), *out.glob("snapshots/*/*"), *out.glob("failures/*")]
     return f"left: {left}" if left else None
@@ -162,10 +162,11 @@ def main():
         status, said, _ = run(undisturbed)
         print(f"operations: {layer().faults_count()}", flush=True)
     assert status == 0, said
+    whole_one = store.load(undisturbed)
     for first, fault in enumerate(FAULTS):
         # Each fault begins elsewhere, so that together they meet more operations.
         step = given.kills if fault == "kill" else given.step
-        every(given.folder, undisturbed, fault, itertools.count(1 + first * step // len(FAULTS), step))
+        every(given.folder, whole_one, fault, itertools.count(1 + first * step // len(FAULTS), step))
 
 
 if __name__ == "__main__":
