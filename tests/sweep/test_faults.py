@@ -40,7 +40,7 @@ def check(printed, step, kills):
 
 
 def test_some_faults_on_the_way(tmp_path):
-    check(faulty(tmp_path, "--step", 25, "--kills", 60), 25, 60)
+    check(faulty(tmp_path, "--step", 35, "--kills", 60), 35, 60)
 
 
 @pytest.mark.slow
