@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
+import psutil
 from jaxtyping import Float64
 
 
@@ -75,6 +76,16 @@ def whole(name: str, value: object, least: int = 1) -> int:
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
         raise InputError(f"{name}: got {value!r}, a whole number of at least {least} is allowed.")
     return int(value)
+
+
+def fits(name: str, size: int) -> None:
+    """Check that so many bytes fit into half of the machine's memory, before anything is made."""
+    most = psutil.virtual_memory().total // 2
+    if size > most:
+        raise InputError(
+            f"{name}: it would take {size:,} bytes, at most {most:,} are allowed, half of the machine's "
+            "memory."
+        )
 
 
 def positive(name: str, value: float, above: float = 0.0) -> float:

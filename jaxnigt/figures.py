@@ -8,10 +8,11 @@ it is registered.
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import matplotlib as mpl
 import numpy as np
@@ -22,6 +23,7 @@ from matplotlib.colors import TwoSlopeNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from jaxnigt.files import put
 from jaxnigt.registry import entries
 from jaxnigt.sweep.plan import short
 from jaxnigt.sweep.selection import best, runs_in_words
@@ -94,7 +96,8 @@ def draw(tree: xr.DataTree, folder: Path) -> list[Path]:
         tree: what `jaxnigt.load` gives.
         folder: where the files go, whose paths are returned.
     """
-    name = json.loads(tree.attrs["definition"])["name"]
+    # Names are made such that no file of somebody's leads elsewhere.
+    name = short(str(json.loads(tree.attrs["definition"])["name"]))
     paths = []
     for label, panel in panels(tree).items():
         paths += _draw(panel, folder / (f"{name}-{short(label)}" if label else name))
@@ -112,8 +115,11 @@ def save(figure: Figure, path: Path) -> list[Path]:
     The same figure makes the same bytes.
     """
     paths = [path.with_name(f"{path.name}.{suffix}") for suffix in ("png", "pdf")]
-    figure.savefig(paths[0], dpi=160)
-    figure.savefig(paths[1], metadata={"CreationDate": None})
+    options: tuple[dict[str, Any], ...] = ({"dpi": 160}, {"metadata": {"CreationDate": None}})
+    for file, given in zip(paths, options, strict=True):
+        content = io.BytesIO()
+        figure.savefig(content, format=file.suffix[1:], **given)
+        put(content.getbuffer(), file)
     return paths
 
 

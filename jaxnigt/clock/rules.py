@@ -24,7 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float64, Int, Int64, Num
 
-from jaxnigt.checks import InputError, whole
+from jaxnigt.checks import InputError, fits, whole
 from jaxnigt.clock.batching import asked
 from jaxnigt.clock.pace import Timetable, before
 from jaxnigt.registry import declare, named, register
@@ -177,7 +177,10 @@ class _Batched(Rule):
 
 def _anyone(self: Rule, size: int, heterogeneous: bool) -> Int[np.ndarray, " B"] | None:
     """Slots of rules that take gradients from whoever has them first; worker 0 stands for all."""
-    return None if heterogeneous else np.zeros(size, np.int32)
+    if heterogeneous:
+        return None
+    fits("batch", 8 * size)
+    return np.zeros(size, np.int32)
 
 
 @register("rennala")
@@ -290,6 +293,7 @@ class Synchronous(Rule):
             raise InputError(
                 f"init_batch: got {size}, multiples of the {self.workers} workers are allowed."
             )
+        fits("batch", 8 * size)
         return np.arange(size, dtype=np.int32) % self.workers
 
     def hint_quota(self, n: int) -> tuple[Any, Any]:
@@ -331,7 +335,8 @@ RoundSizes = Int64[np.ndarray, " K"]
 
 def sizes(rule: Rule, rounds: int, first: int | None = None) -> RoundSizes:
     """The batch of each of K rounds, of which the first may have another."""
-    found = np.full(whole("rounds", rounds), rule.batch or 0, np.int64)
+    fits("rounds", 8 * whole("rounds", rounds))
+    found = np.full(rounds, rule.batch or 0, np.int64)
     if first is not None and first != rule.batch:
         if rule.batch is None or type(rule).sized is Rule.sized:
             raise InputError(f"init_batch: rounds of {named(rule)} have none, leave it out.")

@@ -88,6 +88,10 @@ class EpisodicProblem(ExactProblem):
         """J_i of each worker: its expected discounted return of H steps."""
         return self.returns(params, self.discount)
 
+    def trajectory_bytes(self) -> int:
+        """Bytes of a trajectory with its steps, and of its part of the gradient."""
+        return max(4096, 64 * self.horizon) + 8 * self.dimension()
+
     def estimate(self, params: Params, keys: Keys, workers: Workers, weights: Weights) -> Estimate:
         """sum_b weights_b g_H(tau_b, params), each trajectory from its worker's problem."""
         which = workers if self.workers else jnp.zeros_like(workers)

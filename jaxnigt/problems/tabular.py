@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
-from jaxnigt.checks import InputError, as_numbers, discount_factor, whole
+from jaxnigt.checks import InputError, as_numbers, discount_factor, fits, whole
 from jaxnigt.constants import Constants, softmax_policy
 from jaxnigt.problems.base import Params
 from jaxnigt.problems.score import EpisodicProblem, Sample
@@ -188,6 +188,7 @@ def garnet(
         raise InputError(f"heterogeneity: got {heterogeneity!r}, numbers in [0, 1] are allowed.")
     rng = np.random.default_rng(seed)
     count = whole("workers", workers) + 1  # The first problem is the common one.
+    fits("states", 4 * 8 * count * states * actions * states)
     transition = np.zeros((count, states, actions, states))
     for index in np.ndindex(count, states, actions):
         reached = rng.choice(states, branching, replace=False)
@@ -219,7 +220,8 @@ def gridworld(
     """
     if not 0 <= slip < 1:
         raise InputError(f"slip: got {slip!r}, numbers in [0, 1) are allowed.")
-    cells = [(row, column) for row in range(whole("size", size)) for column in range(size)]
+    fits("size", 4 * 8 * 4 * whole("size", size) ** 4)
+    cells = [(row, column) for row in range(size) for column in range(size)]
     for goal in goals:
         if goal not in cells:
             raise InputError(f"goals: got {goal!r}, cells from (0, 0) to {cells[-1]} are allowed.")

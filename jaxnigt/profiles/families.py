@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Float64
 from numpy.typing import ArrayLike
 
-from jaxnigt.checks import InputError, as_numbers, in_range, positive, whole
+from jaxnigt.checks import InputError, as_numbers, fits, in_range, positive, whole
 from jaxnigt.profiles.profile import Profile
 from jaxnigt.profiles.table import from_csv
 from jaxnigt.registry import entries, register
@@ -25,7 +25,8 @@ _MOST = 10**8
 
 
 def _worker(n: int) -> Float64[np.ndarray, " n"]:
-    return np.arange(1, whole("n", n) + 1, dtype=np.float64)
+    fits("n", 64 * whole("n", n))
+    return np.arange(1, n + 1, dtype=np.float64)
 
 
 def _column(name: str, value: ArrayLike) -> np.ndarray:
@@ -115,7 +116,8 @@ def decreasing(
         >>> decreasing(1, every=10.0, times=2).power[0]
         array([10., 20.])
     """
-    breaks = positive("every", every) * np.arange(1, whole("times", times) + 1)
+    fits("times", 64 * whole("times", times) * whole("n", n))
+    breaks = positive("every", every) * np.arange(1, times + 1)
     values = np.repeat(positive("factor", factor) ** np.arange(times + 1.0)[:, None], n, axis=1)
     return power_law(n, exponent).replace(power=(breaks, values))
 

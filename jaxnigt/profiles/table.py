@@ -17,7 +17,7 @@ from jaxnigt.profiles.profile import Profile
 from jaxnigt.registry import register
 
 _NEEDED, _LABEL = ("compute", "comm"), "profile"
-_MOST_BYTES, _SHOWN = 64 * 2**20, 20
+_MOST_BYTES, _MOST_CELLS, _SHOWN = 64 * 2**20, 10_000, 20
 _SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "sec": 1.0, "seconds": 1.0}
 _SECONDS |= {"min": 60.0, "minutes": 60.0, "h": 3600.0, "hours": 3600.0}
 _UNIT = re.compile(r"(?P<name>.*?)\s*[\[(]\s*(?P<unit>[^\])]*?)\s*[\])]")
@@ -120,6 +120,8 @@ class _Table:
             raise InputError(f"delimiter: got {delimiter!r}, one character is allowed.")
         self._lines = _Lines(text, comment)
         self._delimiter = delimiter or _delimiter(self._lines.first())
+        if wide := self._lines.wide(self._delimiter):
+            self.refuse(wide)
         reader = self._reader()
         self.names = [cell.strip() for cell in next(reader).cells] if self._lines.first() else []
         self._rest, self._marks = reader, set[str]()
@@ -218,6 +220,13 @@ class _Lines:
     def first(self) -> str:
         """The header line, "" where there is none."""
         return self._kept[0][1] if self._kept else ""
+
+    def wide(self, delimiter: str) -> str | None:
+        """What is said of the first line that has too many cells to be taken apart, if there is one."""
+        for number, line in self._kept:
+            if (count := line.count(delimiter)) > _MOST_CELLS:
+                return f"line {number} has {count:,} delimiters, at most {_MOST_CELLS:,} are allowed"
+        return None
 
     def __iter__(self) -> _Lines:
         return self

@@ -7,18 +7,22 @@ import hashlib
 import importlib.util
 import itertools
 import linecache
+import math
 import sys
-import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 import pydantic
 
-from jaxnigt.checks import InputError
+from jaxnigt import files
+from jaxnigt.checks import InputError, fits
 from jaxnigt.environments.brax import quiet
 from jaxnigt.sweep.fingerprint import edited, imported, look
 from jaxnigt.sweep.schema import Definition, Plain, model
+
+_MOST = 1_000_000
+"""Runs of a method and profiles of a table. Each takes some memory before anything is trained."""
 
 
 def read(path: str | Path, *, size: str | None = None, changes: Sequence[str] = ()) -> Definition:
@@ -50,8 +54,8 @@ def merged(path: Path, *, size: str | None = None, changes: Sequence[str] = ()) 
         if not equals or not key.strip():
             raise InputError(f"set: got {change!r}, key.of.table=value is allowed.")
         try:
-            value = tomllib.loads(f"value = {text.strip()}")["value"]
-        except tomllib.TOMLDecodeError:  # words without quotes are strings
+            value = files.of_toml(f"value = {text.strip()}")["value"]
+        except files.Damaged:  # words without quotes are strings
             value = text.strip()
         _assign(data, key.strip(), value, "set")
     return data
@@ -91,12 +95,11 @@ def _lay(above: Plain, below: Plain) -> Plain:
 
 def _toml(path: Path) -> Plain:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is not a text file"
-        raise InputError(f"{path} cannot be read: {reason}.") from None
-    except tomllib.TOMLDecodeError as error:
-        raise InputError(f"{path} is not valid TOML: {error}.") from None
+        return files.toml(path)
+    except files.Damaged as damage:
+        raise InputError(f"{path} cannot be read: {damage}.") from None
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}.") from None
 
 
 def _dotted(table: Plain) -> list[tuple[str, Any]]:
@@ -155,9 +158,30 @@ def parse(data: Plain, source: str = "definition") -> Definition:
     for module in data["module"]:
         run_module(module, again=True)
     try:
-        return model().model_validate(data)
+        definition = model().model_validate(data)
     except pydantic.ValidationError as error:
         raise InputError(f"{source}: {_sentence(error, data)}.") from None
+    _check_sizes(definition, source)
+    return definition
+
+
+def _check_sizes(definition: Definition, source: str) -> None:
+    """Before anything is made of lists and ranges, which multiply."""
+    seeds, grid, profiles = definition.training.seeds, definition.grid, 0
+    runs = len(definition.workers) * (seeds if isinstance(seeds, int) else len(seeds))
+    tables = [("problem", definition.problem, 1)]
+    tables += [(f"methods.{i}", table, runs) for i, table in enumerate(definition.methods)]
+    tables += [(f"profiles.{i}", table, 1) for i, table in enumerate(definition.profiles)]
+    for where, table, each in tables:
+        count = each * math.prod(len(getattr(table, key) or [0]) for key in type(table).swept)
+        if count > _MOST:
+            raise InputError(
+                f"{source}: {where}: its lists, with seeds and workers, have {count:,} combinations, at "
+                f"most {_MOST:,} are allowed."
+            )
+        profiles += count if where.startswith("profiles") else 0
+    profiles += len(grid.exponent) * len(grid.comm_scale) if grid else 0
+    fits(f"{source}: workers", 64 * profiles * sum(definition.workers))
 
 
 def modules(data: Plain) -> list[str]:
@@ -226,6 +250,8 @@ def run_module(path: str, *, again: bool = False) -> None:
     spec = importlib.util.spec_from_file_location(name, whole)
     if spec is None or spec.loader is None or not whole.is_file():
         raise InputError(f"module: got {str(whole)!r}, a Python file is allowed.")
+    # The only door by which a definition runs code is never opened in silence.
+    sys.stderr.write(f"module: {whole} is run, as the definition asks for.\n")
     linecache.checkcache()
     with quiet():  # or the file's own import of it makes noise
         import brax.envs  # noqa: F401

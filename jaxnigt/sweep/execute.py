@@ -101,10 +101,11 @@ def execute(definition: Definition, out: Path, console: Console, options: Option
     panels = plan.panels(definition, budget, known)
     sweep = _Sweep(definition, out, console, options, budget, panels, plan.unique_units(panels))
     store.check_writable(out)
+    store.check_inside(out, [unit.key for unit in sweep.units])
     with store.locked(out), screen.logged(out / store.LOGS) as log:
         sweep.run()
         sweep.say_times(time.perf_counter() - begin, compilations().seconds - compiled)
-        console.print(escape(f"log {log}"), soft_wrap=True)
+    console.print(escape(f"log {log}"), soft_wrap=True)
     if sweep.stopped:
         return STOPPED
     return 1 if sweep.failures else 0
@@ -133,7 +134,7 @@ class _Sweep:
             self._describe()
             self._reuse()
             missing = [unit for unit in self.units if unit.key not in self.found]
-            scalars = self.out / "tensorboard" if self.options.tensorboard else None
+            scalars = self.out / store.SCALARS if self.options.tensorboard else None
             with screen.Board(self.console, len(self.units), len(self.found), scalars) as board:
                 every, cluster = self.options.snapshot_every, self.options.cluster
                 settings = Settings(self.out / store.SNAPSHOTS, every, stopping, board, cluster)
@@ -183,12 +184,15 @@ class _Sweep:
                 self._snapshots(unit).remove()
             elif path.exists():
                 try:
-                    self.found[unit.key] = store.read(path)
+                    found = store.read(path)
+                    _check_holds(found, unit)
+                    self.found[unit.key] = found
                 except store.Damaged as damage:
                     words = f"{path} is damaged, {damage}; it is computed again"
                     self._say(f"{unit.label}: {words}", "yellow")
                 else:
                     self._say(f"{unit.label}: reused {path}")
+                    self._clear(unit)
                     self._report_diverged(unit)
 
     def _snapshots(self, unit: Unit) -> Snapshots:
@@ -197,11 +201,10 @@ class _Sweep:
     def _keep(self, unit: Unit, result: xr.Dataset | BaseException, board: screen.Board) -> None:
         """Store what came of a unit."""
         path = store.unit_path(self.out, unit.filename, unit.key)
-        note = self.out / store.FAILURES / f"{unit.key}.txt"
         if isinstance(result, BaseException):
             known = isinstance(result, TrainingDiverged | InputError)
             reason = str(result) if known else f"{type(result).__name__}: {result}"
-            self._fail(unit, reason, note, "".join(traceback.format_exception(result)))
+            self._fail(unit, reason, "".join(traceback.format_exception(result)))
             board.finish(unit, f"{unit.label}: failed, the others go on", "bold red")
             return
         self.found[unit.key] = result
@@ -212,13 +215,22 @@ class _Sweep:
             box = {reuse.ATTRIBUTE: reuse.described(unit)}
             store.write(result.assign_attrs(box), path, checksum=True)
         except OSError as error:
-            self._fail(unit, f"{path} cannot be written ({_reason(error)})", note)
+            self._fail(unit, f"{path} cannot be written ({_reason(error)})")
             board.finish(unit, f"{unit.label}: not written, the others go on", "bold red")
             return
-        note.unlink(missing_ok=True)
-        self._snapshots(unit).remove()
+        self._clear(unit)
         board.finish(unit, f"{unit.label}: wrote {path}")
         self._report_diverged(unit)
+
+    def _clear(self, unit: Unit) -> None:
+        """Remove what is of no use once a unit is stored, as far as it can be removed now."""
+        with contextlib.suppress(OSError):
+            self._note(unit).unlink(missing_ok=True)
+        self._snapshots(unit).remove()
+
+    def _note(self, unit: Unit) -> Path:
+        """Where it is said why a unit failed."""
+        return self.out / store.FAILURES / f"{unit.key}.txt"
 
     def _report_diverged(self, unit: Unit) -> None:
         lines = diverged(self.found[unit.key])
@@ -226,11 +238,11 @@ class _Sweep:
         if len(lines) > _SHOWN:
             self.failures.append(f"{unit.label}: {len(lines) - _SHOWN} more runs likewise")
 
-    def _fail(self, unit: Unit, reason: str, note: Path, details: str = "") -> None:
+    def _fail(self, unit: Unit, reason: str, details: str = "") -> None:
         self.failures.append(f"{unit.label}: {reason}")
         screen.LOG.error("%s\n%s", self.failures[-1], details)
         with contextlib.suppress(OSError):
-            store.write_text(note, f"{self.failures[-1]}\n{details}")
+            store.write_text(self._note(unit), f"{self.failures[-1]}\n{details}")
 
     @contextlib.contextmanager
     def _failing(self, what: str) -> Iterator[None]:
@@ -256,6 +268,17 @@ class _Sweep:
                 self.failures.append(f"figure: {type(error).__name__}: {error}")
                 screen.LOG.exception("figure")
         screen.show_results(tree, written, self.console)
+
+
+def _check_holds(dataset: xr.Dataset, unit: Unit) -> None:
+    """Raise Damaged for a data set that is none of a unit, whatever its checksum says."""
+    needed = {"objective", "worker_objective", "gradient_norm", "samples", "seed"}
+    seconds = {"training_seconds", "compiled_seconds", "hyperparameters", "method"}
+    whole = needed <= dataset.variables.keys() and seconds <= dataset.attrs.keys()
+    if not whole or dataset.sizes.get("round") != unit.iterations:
+        raise store.Damaged("it does not hold what this unit trains")
+    if tuple(dataset["seed"].values.tolist()) != unit.seeds:
+        raise store.Damaged("it does not hold what this unit trains")
 
 
 def _reason(error: OSError) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import errno
 import functools
 import hashlib
 import inspect
@@ -67,10 +68,16 @@ def contents(files: Sequence[str]) -> list[str]:
     Raises:
         InputError: one that cannot be read.
     """
-    try:
-        return [hashlib.sha256(Path(file).read_bytes()).hexdigest()[:16] for file in files]
-    except OSError as error:
-        raise InputError(f"depends: {error.filename} cannot be read ({error.strerror}).") from None
+    found = []
+    for name in files:
+        try:
+            if Path(name).exists() and not Path(name).is_file():  # which may have no end
+                raise OSError(errno.EINVAL, "it is not a file")
+            with Path(name).open("rb") as file:
+                found.append(hashlib.file_digest(file, "sha256").hexdigest()[:16])
+        except OSError as error:
+            raise InputError(f"depends: {name} cannot be read ({error.strerror}).") from None
+    return found
 
 
 def _tree(path: Path) -> str:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import datetime
 import itertools
-import json
 import logging
 import math
 import os
+import re
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +23,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, Task, TextColumn
 from rich.table import Table
 
+from jaxnigt import files
 from jaxnigt.checks import InputError
 from jaxnigt.sweep import cost, plan, reuse, store
 from jaxnigt.sweep.plan import Panel, Unit, short
@@ -40,6 +42,7 @@ from jaxnigt.training.snapshots import Snapshots
 
 LOG = logging.getLogger("jaxnigt.sweep")
 _SECONDS_BETWEEN_LINES = 10.0
+_KEY = re.compile("[0-9a-f]{16}")
 _FEW = 8
 """Profiles that have a column each in a terminal."""
 
@@ -182,12 +185,19 @@ class Board:
             task.fields["said"] = now
             self._say(f"{unit.label}: round {done}/{total}, {words}")
         if self._scalars is not None:
-            if unit.key not in self._writers:
-                from tensorboardX import SummaryWriter
+            try:
+                self._scalar(self._scalars / f"{short(unit.label)}-{unit.key}", best, done)
+            except OSError as error:  # a training that can go on is worth more than its curve
+                self._say(f"no more scalars: {error}", always=True)
+                self._scalars = None
 
-                folder = self._scalars / f"{short(unit.label)}-{unit.key}"
-                self._writers[unit.key] = SummaryWriter(str(folder))
-            self._writers[unit.key].add_scalar("best J", best, done)
+    def _scalar(self, folder: Path, best: float, done: int) -> None:
+        """A point of a unit's curve for TensorBoard."""
+        if folder.name not in self._writers:
+            from tensorboardX import SummaryWriter
+
+            self._writers[folder.name] = SummaryWriter(str(folder))
+        self._writers[folder.name].add_scalar("best J", best, done)
 
     def finish(self, unit: Unit, message: str, style: str | None = None) -> None:
         """It is over, for better or worse."""
@@ -213,20 +223,47 @@ class Board:
             self.console.print(escape(message), soft_wrap=True)
 
 
+class Log(logging.FileHandler):
+    """The log file of a run, which goes on where it cannot be written and says so at its end."""
+
+    trouble = ""
+
+    def __str__(self) -> str:
+        return self.baseFilename + self.trouble
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  (the name is Python's)
+        """Remember what is wrong. Python would print a traceback for every line."""
+        self.trouble = f" is not whole ({sys.exc_info()[1]})"
+
+    def close(self) -> None:
+        """Write what is left and close the file."""
+        try:
+            super().close()
+        except OSError as error:
+            self.trouble = f" is not whole ({error})"
+
+
 @contextlib.contextmanager
-def logged(folder: Path) -> Iterator[Path]:
-    """Write a log file of this run into a folder."""
-    folder.mkdir(parents=True, exist_ok=True)
-    begin = datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%SZ")
-    path = folder / f"{begin}-{os.getpid()}.log"
-    handler = logging.FileHandler(path, encoding="utf-8")
+def logged(folder: Path) -> Iterator[Log]:
+    """Write a log file of this run into a folder.
+
+    Raises:
+        InputError: no file can be made there.
+    """
+    begin = datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%S.%fZ")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        # A new file, as one that is there may be a link to somebody else's.
+        handler = Log(folder / f"{begin}-{os.getpid()}.log", mode="x", encoding="utf-8")
+    except OSError as error:
+        raise store.unwritable(folder, error) from None
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     level, propagate = LOG.level, LOG.propagate
     LOG.addHandler(handler)
     LOG.setLevel(logging.INFO)
     LOG.propagate = False  # the root's handlers would print it all on screen as well
     try:
-        yield path
+        yield handler
     finally:
         LOG.removeHandler(handler)
         LOG.setLevel(level)
@@ -237,30 +274,35 @@ def logged(folder: Path) -> Iterator[Path]:
 def show_status(folder: Path, console: Console) -> None:
     """Print a table of all units of a sweep: done, how far, failed, damaged or missing."""
     try:
-        described = json.loads((folder / store.PLAN).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        described = files.of_json(files.text(folder / store.PLAN))
+        title, units = f"{described['definition']['name']} in {folder}", described["units"]
+        names = [[str(unit[key]) for key in ("label", "runs", "iterations")] for unit in units]
+        # Nothing outside the folder is looked at, whoever wrote the plan.
+        if not all(_KEY.fullmatch(unit["key"]) and Path(unit["file"]).name for unit in units):
+            raise ValueError
+    except (OSError, ValueError, KeyError, TypeError):
         raise InputError(
             f"folder: {folder / store.PLAN} cannot be read, a folder of `jaxnigt sweep` is needed."
         ) from None
-    title = f"{described['definition']['name']} in {folder}"
     table = _table(title, "unit", "runs", "rounds", "state", left=("unit", "state"))
-    states = [_state(folder, unit) for unit in described["units"]]
-    for unit, state in zip(described["units"], states, strict=True):
-        table.add_row(*map(escape, (unit["label"], str(unit["runs"]), str(unit["iterations"]), state)))
+    states = [_state(folder, unit) for unit in units]
+    for words, state in zip(names, states, strict=True):
+        table.add_row(*map(escape, (*words, state)))
     console.print(table)
     running = "a run is under way" if store.in_use(folder) else "no run is under way"
     console.print(f"{states.count('done')} of {len(states)} units done, {running}")
 
 
 def _state(folder: Path, unit: dict[str, str]) -> str:
-    path = store.unit_path(folder, unit["file"], unit["key"])
+    path = store.unit_path(folder, Path(unit["file"]).name, unit["key"])
     if path.exists():
         damage = store.fault(path)
         return f"damaged: {damage}" if damage else "done"
     rounds = Snapshots.rounds(folder / store.SNAPSHOTS / unit["key"])
     note = folder / store.FAILURES / f"{unit['key']}.txt"
     if note.exists():
-        return f"failed: {note.read_text(encoding='utf-8').splitlines()[0]}"
+        with contextlib.suppress(OSError, ValueError):
+            return f"failed: {files.text(note).partition(chr(10))[0]}"
     return f"round {rounds} in a snapshot" if rounds else "not yet"
 
 

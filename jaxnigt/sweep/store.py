@@ -9,12 +9,11 @@ import hashlib
 import json
 import os
 import platform
-import re
 import socket
 import subprocess
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -28,26 +27,25 @@ try:
 except ImportError:  # Windows, whose file systems all have locks
     fcntl = None
 
-from jaxnigt.checks import InputError
+from jaxnigt import files
+from jaxnigt.checks import InputError, fits
+from jaxnigt.files import Damaged, placing, put
 from jaxnigt.sweep.fingerprint import PACKAGES, settings
 
 CHECKSUM = ".sha256"
 RESULTS = "results.nc"
 PLAN, UNITS, SNAPSHOTS, FAILURES, LOGS = "plan.json", "units", "snapshots", "failures", "logs"
+SCALARS = "tensorboard"
+_FOLDERS = (UNITS, SNAPSHOTS, FAILURES, LOGS, SCALARS)
 
-_TEMPORARY = re.compile(r"\..+\.\d+\.jaxnigt-part")
 _NO_LOCKS = {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EIO}
-
-
-class Damaged(ValueError):  # noqa: N818  (says what it is)
-    """A file that is not what was once written."""
 
 
 def write(data: xr.Dataset | xr.DataTree, path: Path, *, checksum: bool = False) -> None:
     """Write NetCDF, whole or not at all, with its digest beside it as `sha256sum --check` reads it."""
     # HDF5 does not survive a full disk, so it writes to memory and the system's own calls to disk.
     content = bytes(data.to_netcdf(engine="h5netcdf"))
-    with _put(content, path):
+    with placing(content, path):
         if checksum:
             digest = hashlib.sha256(content).hexdigest()
             # First the digest, so that a file under its name always has one.
@@ -56,38 +54,13 @@ def write(data: xr.Dataset | xr.DataTree, path: Path, *, checksum: bool = False)
 
 def write_text(path: Path, text: str) -> None:
     """Write a small file, whole or not at all."""
-    with _put(text.encode(), path):
-        pass
-
-
-@contextlib.contextmanager
-def _put(content: bytes, path: Path) -> Iterator[None]:
-    """Write and flush a file under a temporary name, and give it its own after the block."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.jaxnigt-part")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        yield
-        temporary.replace(path)
-        with contextlib.suppress(OSError):  # make the name last as well, where the system lets one
-            folder = os.open(path.parent, os.O_RDONLY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
-    finally:
-        temporary.unlink(missing_ok=True)
+    put(text.encode(), path)
 
 
 def sweep_up(folder: Path) -> None:
     """Remove what writers that were killed left in a sweep's own folders; for whoever holds the lock."""
     for place in (folder, folder / UNITS, folder / FAILURES):
-        for path in place.glob(".*.jaxnigt-part"):
-            if _TEMPORARY.fullmatch(path.name) and path.is_file():
-                path.unlink(missing_ok=True)
+        files.sweep_up(place)
 
 
 def read(path: Path) -> xr.Dataset:
@@ -95,17 +68,20 @@ def read(path: Path) -> xr.Dataset:
     if words := fault(path):
         raise Damaged(words)
     try:
+        files.check_netcdf(path)
         with xr.open_dataset(path, engine="h5netcdf") as file:
             return file.load()
-    except (OSError, ValueError, KeyError) as error:
+    except Damaged:
+        raise
+    except Exception as error:  # whatever is wrong with it, it can be computed again
         raise Damaged(f"it cannot be read ({type(error).__name__})") from None
 
 
 def fault(path: Path) -> str | None:
     """What is wrong with a file that was written with its checksum, None where nothing is."""
     try:
-        expected = path.with_name(path.name + CHECKSUM).read_text(encoding="utf-8").split()[0]
-    except (OSError, IndexError, UnicodeDecodeError):
+        expected = files.text(path.with_name(path.name + CHECKSUM)).split()[0]
+    except (OSError, IndexError, Damaged):
         return "its checksum is missing"
     try:
         with path.open("rb") as file:
@@ -124,7 +100,10 @@ def locked(folder: Path) -> Iterator[None]:
     Raises:
         InputError: another run is in it, or the lock is not ours to take.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise unwritable(folder, error) from None
     lock, owner = filelock.FileLock(folder / ".lock"), folder / ".owner.json"
     try:
         if _has_locks(folder):
@@ -137,7 +116,7 @@ def locked(folder: Path) -> Iterator[None]:
     except filelock.Timeout:
         who = "another run"
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-            facts = json.loads(owner.read_text())
+            facts = files.of_json(files.text(owner))
             who = f"process {facts['process']} on {facts['host']}"
         raise InputError(
             f"out: {folder} is in use by {who}; wait for it, or give another folder with --out."
@@ -186,10 +165,15 @@ def in_use(folder: Path) -> bool:
 
 
 def budget(folder: Path) -> int | None:
-    """Bytes that units of the last run in a folder were cut for, so that they are found again."""
+    """Bytes that units of the last run in a folder were cut for, so that they are found again.
+
+    None where that is not known, or is more than this machine has.
+    """
     try:
-        return int(json.loads((folder / PLAN).read_text(encoding="utf-8"))["memory"])
-    except (OSError, ValueError, KeyError, TypeError):
+        found = int(files.of_json(files.text(folder / PLAN))["memory"])
+        fits("memory", found // 2)
+        return max(found, 1)
+    except (OSError, ValueError, KeyError, TypeError, OverflowError):
         return None
 
 
@@ -201,7 +185,7 @@ def node(label: str) -> str:
 
 def usual_folder(name: str, size: str | None, above: Path = Path("results")) -> Path:
     """Where the results of a definition go if nothing else is asked for."""
-    return above / (name if size is None else f"{name}-{size}")
+    return above / (name if size is None else f"{name}-{node(size)}")
 
 
 def unit_path(folder: Path, filename: str, key: str) -> Path:
@@ -218,9 +202,24 @@ def check_writable(folder: Path) -> None:
         with tempfile.TemporaryFile(dir=place):
             pass
     except OSError as error:
-        raise InputError(
-            f"out: {folder} cannot be written to ({error.strerror}), a writable folder is needed."
-        ) from None
+        raise unwritable(folder, error) from None
+
+
+def unwritable(folder: Path, error: OSError) -> InputError:
+    """What is said of a folder that cannot be written to."""
+    return InputError(
+        f"out: {folder} cannot be written to ({error.strerror}), a writable folder is needed."
+    )
+
+
+def check_inside(folder: Path, keys: Iterable[str]) -> None:
+    """Raise InputError where a folder inside, to which a sweep writes, is a link that leads out."""
+    own = [*(folder / name for name in _FOLDERS), *(folder / SNAPSHOTS / key for key in keys)]
+    for path in own:
+        if not path.resolve().is_relative_to(folder.resolve()):
+            raise InputError(
+                f"out: {path} is a link that leads out of {folder}, folders inside it are allowed."
+            )
 
 
 def provenance(definition: Any) -> dict[str, str]:
@@ -275,12 +274,13 @@ def load(folder: str | Path) -> xr.DataTree:
     """
     path = Path(folder) / RESULTS
     try:
+        files.check_netcdf(path)
         with xr.open_datatree(path, engine="h5netcdf") as tree:
             return tree.load()
-    except (OSError, ValueError) as error:
+    except Exception as error:  # libraries raise anything for what they do not expect in a file
+        reason = error if isinstance(error, Damaged) else type(error).__name__
         raise InputError(
-            f"folder: {path} cannot be read ({error.__class__.__name__}), a folder written by "
-            "`jaxnigt sweep` is needed."
+            f"folder: {path} cannot be read ({reason}), a folder written by `jaxnigt sweep` is needed."
         ) from None
 
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import shutil
+import re
 import time
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,14 +14,17 @@ import jax
 import numpy as np
 
 from jaxnigt.checks import Stopped
+from jaxnigt.files import load_arrays, save_arrays, sweep_up
 
 Tree = Any
 
 _LOG = logging.getLogger(__name__)
 
-_PREFIX = "round"
-"""Begins the names of snapshots, so that no folder of somebody else's is taken for one."""
+_NAME = re.compile(r"round_(\d+)\.npz")
+"""Names of snapshots, so that no file of somebody else's is taken for one."""
 
+_STATE, _RECORDS = "state.", "records."
+"""Begin the names of arrays in a snapshot."""
 
 _CLOSE, _SMALL = 1e-5, 1e-6
 """Differences by rounding on other devices, relative to a number and to the largest beside it."""
@@ -95,23 +97,25 @@ class Snapshots:
             state: one with the structure and shapes of what was saved.
             identity: of the training, which that of the snapshot must equal.
         """
-        if not self.folder.is_dir():
-            return None
-        with self._manager() as manager:
-            for step in sorted(manager.all_steps(), reverse=True):
-                try:
-                    saved = self._read(manager, step)
-                    leaves, structure = jax.tree.flatten(state)
-                    found = [saved["state"][str(i)] for i in range(len(saved["state"]))]
-                    same = identity.same(saved["token"], saved["computed"])
-                    if same and [np.shape(x) for x in found] == [np.shape(x) for x in leaves]:
-                        self.restored = True
-                        return step, jax.tree.unflatten(structure, found), saved["records"]
-                    _LOG.warning(
-                        "the snapshot in %s is of another training, so this one begins anew", self.folder
-                    )
-                except Exception as error:  # whatever is wrong with it, training can begin anew
-                    _LOG.warning("snapshot %s is of no use: %s", step, error)
+        leaves, structure = jax.tree.flatten(state)
+        for done, path in sorted(_found(self.folder).items(), reverse=True):
+            try:
+                saved = load_arrays(path)
+                if not identity.same(saved["token"], saved["computed"]):
+                    raise ValueError("it is of another training, so this one begins anew")
+                found = [_leaf(saved[f"{_STATE}{i}"], like) for i, like in enumerate(leaves)]
+                if f"{_STATE}{len(leaves)}" in saved:
+                    raise ValueError("its state has other parts")
+                records = {
+                    name.removeprefix(_RECORDS): value
+                    for name, value in saved.items()
+                    if name.startswith(_RECORDS)
+                }
+            except Exception as error:  # whatever is wrong with it, training can begin anew
+                _LOG.warning("the snapshot %s is of no use: %s", path, error)
+                continue
+            self.restored = True
+            return done, jax.tree.unflatten(structure, found), records
         return None
 
     def offer(
@@ -134,10 +138,13 @@ class Snapshots:
         """
         stop = self.stopping()
         if stop or time.monotonic() - self._last >= self.every:
-            leaves = {str(i): np.asarray(x) for i, x in enumerate(jax.tree.leaves(state))}
+            leaves = {f"{_STATE}{i}": np.asarray(x) for i, x in enumerate(jax.tree.leaves(state))}
             try:
                 known = {"token": identity.saved_words(), "computed": identity.computed}
-                self._write(done, {"state": leaves, "records": records(), **known})
+                recorded = {_RECORDS + name: value for name, value in records().items()}
+                path = self.folder / f"round_{done}.npz"
+                save_arrays(known | leaves | recorded, path)
+                self._remove(all_but=path)
             except Exception as error:  # a full disk must not end a training that can go on
                 _LOG.warning("no snapshot at %s: %s", done, error)
             self._last = time.monotonic()
@@ -147,39 +154,33 @@ class Snapshots:
     @staticmethod
     def rounds(folder: Path) -> int:
         """After how many rounds the last snapshot in a folder was taken, 0 where there is none."""
-        found = (path.name.removeprefix(f"{_PREFIX}_") for path in folder.glob(f"{_PREFIX}_*"))
-        return max((int(number) for number in found if number.isdecimal()), default=0)
+        return max(_found(folder), default=0)
 
     def remove(self) -> None:
         """Delete the snapshots, and the folder where nothing else is in it."""
-        for path in self.folder.glob(f"{_PREFIX}_*"):
-            shutil.rmtree(path, ignore_errors=True)
+        self._remove()
+        sweep_up(self.folder)
         with contextlib.suppress(OSError):
             self.folder.rmdir()
 
-    def _manager(self) -> Any:
-        import orbax.checkpoint as ocp
+    def _remove(self, all_but: Path | None = None) -> None:
+        for path in _found(self.folder).values():
+            if path != all_but:
+                with contextlib.suppress(OSError):
+                    path.unlink(missing_ok=True)
 
-        # Orbax writes beside a snapshot and renames, so that it is whole or not there, and drops the
-        # older.
-        options = ocp.CheckpointManagerOptions(
-            max_to_keep=1, step_prefix=_PREFIX, enable_async_checkpointing=False
-        )
-        return ocp.CheckpointManager(
-            self.folder, options=options, item_handlers=ocp.PyTreeCheckpointHandler()
-        )
 
-    def _write(self, done: int, tree: Tree) -> None:
-        import orbax.checkpoint as ocp
+def _found(folder: Path) -> dict[int, Path]:
+    """The snapshots in a folder, by how many rounds they were taken after."""
+    matches = {path: _NAME.fullmatch(path.name) for path in folder.glob("round_*.npz")}
+    return {int(match[1]): path for path, match in matches.items() if match and path.is_file()}
 
-        with self._manager() as manager:
-            manager.save(done, args=ocp.args.PyTreeSave(tree), force=True)
 
-    def _read(self, manager: Any, step: int) -> Tree:
-        import orbax.checkpoint as ocp
-
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            shapes = manager.item_metadata(step)
-            kinds = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), shapes.tree)
-            return manager.restore(step, args=ocp.args.PyTreeRestore(restore_args=kinds))
+def _leaf(saved: np.ndarray, like: Any) -> np.ndarray:
+    """A stored array as one of a state; raises ValueError where it is of another kind."""
+    like = np.asarray(like)
+    # NumPy's files know no bfloat16 and have its bits instead.
+    found = saved.view(like.dtype) if saved.dtype.kind == "V" else saved
+    if (found.shape, found.dtype) != (like.shape, like.dtype):
+        raise ValueError("its arrays have other shapes")
+    return found

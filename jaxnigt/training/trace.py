@@ -16,6 +16,7 @@ from jaxtyping import Array, Float, Float64, Int, Key
 from jaxnigt.checks import InputError, as_key, instance, whole
 from jaxnigt.clock import verify
 from jaxnigt.clock.communication import Model
+from jaxnigt.files import Damaged, check_netcdf, of_json
 from jaxnigt.methods.collection import Asynchronous, Collection, mean, worker_mean
 from jaxnigt.methods.method import Method
 from jaxnigt.profiles import Profile
@@ -200,13 +201,17 @@ class Trace:
             InputError: a file that holds no trace, or a rule that is not known here.
         """
         try:
+            check_netcdf(Path(path))
             dataset = xr.load_dataset(path, engine="h5netcdf")
-            described = json.loads(dataset.attrs["method_collection"])
-        except (OSError, ValueError, KeyError) as error:
+            described = of_json(dataset.attrs["method_collection"])
+            return cls.from_xarray(dataset, method or _rebuilt(described))
+        except InputError:
+            raise
+        except Exception as error:  # libraries raise anything for what they do not expect in a file
+            reason = error if isinstance(error, Damaged) else type(error).__name__
             raise InputError(
-                f"path: {path} cannot be read ({type(error).__name__}), one of `Trace.save` is allowed."
+                f"path: {path} cannot be read ({reason}), one of `Trace.save` is allowed."
             ) from None
-        return cls.from_xarray(dataset, method or _rebuilt(described))
 
     def time_to(
         self,

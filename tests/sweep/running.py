@@ -93,7 +93,11 @@ def wait_for(condition, process, seconds=120):
 
 def same(one, other):
     """Whether two folders hold the same numbers, the times that computing took left aside."""
-    first, second = jn.load(one), jn.load(other)
+    return alike(jn.load(one), jn.load(other))
+
+
+def alike(first, second):
+    """The same of two data sets."""
     assert [node.path for node in first.subtree] == [node.path for node in second.subtree]
     for node in first.subtree:
         if not node.to_dataset().identical(_comparable(second[node.path], node)):

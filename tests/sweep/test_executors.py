@@ -37,7 +37,7 @@ def test_a_ray_cluster_that_loses_a_worker_ends_with_the_same_data(definition, t
         end = time.monotonic() + 240
         while not killed and time.monotonic() < end:
             time.sleep(0.05)
-            if not any((out / "snapshots").glob("*/*")):
+            if not any((out / "snapshots").glob("*/round_*")):
                 continue
             for process in psutil.process_iter(["cmdline"]):
                 if "ray::_compute" in " ".join(process.info["cmdline"] or []):

@@ -116,6 +116,20 @@ def test_a_heterogeneous_problem_is_known_by_its_workers(tmp_path):
     assert not restored
 
 
+def test_numbers_of_any_kind_are_kept(tmp_path):
+    kinds = (jnp.bfloat16, jnp.float8_e4m3fn, jnp.float32, jnp.int8, jnp.bool)
+    state = [jnp.arange(3).astype(kind) for kind in kinds] + [jnp.zeros(()), jnp.zeros((0, 2))]
+    kept, identity = jn.Snapshots(tmp_path, every=0.0), Identity("this", np.zeros(1))
+    kept.offer(5, state, lambda: {"record": np.ones(2)}, identity)
+    done, found, records = kept.restore(state, identity)
+    assert (done, list(records)) == (5, ["record"])
+    for one, other in zip(state, found, strict=True):
+        np.testing.assert_array_equal(np.asarray(one), other)
+        assert one.dtype == other.dtype
+    assert kept.restore(state[1:], identity) is None
+    assert kept.restore([*state, jnp.zeros(1)], identity) is None
+
+
 def test_rounding_does_not_make_another_training():
     computed = np.array([[1.0, 1e-7], [np.nan, 200.0]])
     identity = Identity("words", computed)

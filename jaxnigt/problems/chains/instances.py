@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from numpy.typing import ArrayLike
 
-from jaxnigt.checks import InputError, in_range, positive, whole
+from jaxnigt.checks import InputError, fits, in_range, positive, whole
 from jaxnigt.constants import (
     CHAIN_CURVATURE,
     CHAIN_DROP,
@@ -285,7 +285,10 @@ def _lengths(
     delta: Float[np.ndarray, " C"], height: Float[np.ndarray, " C"], epsilon: float
 ) -> Int[np.ndarray, " C"]:
     """How many coordinates chains may have when f may fall by `delta` along each of them."""
-    found = np.floor(delta / (CHAIN_DROP * height)).astype(int)
+    with np.errstate(over="ignore"):
+        room = np.minimum(np.floor(delta / (CHAIN_DROP * height)), 2.0**62)
+    fits("epsilon", 32 * room.size**2 * int(room.max()))
+    found = room.astype(int)
     if (found < 1).any():
         raise InputError(
             f"epsilon: got {epsilon!r}, which no coordinate is left for; smaller ones are allowed, or a "
