@@ -16,7 +16,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed-$(ACCELERATOR)
 
 .DEFAULT_GOAL := help
-.PHONY: help sweep figures notebooks bench docs test slow lint clean
+.PHONY: help sweep figures notebooks bench docs test slow faults versions lint clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -55,10 +55,13 @@ docs: $(STAMP) ## build the site in build/site; a warning or a broken link is an
 	@echo "wrote build/site/index.html"
 
 test: $(STAMP) ## run the tests but for the slow ones
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not every"
 
 slow: $(STAMP) ## run the slow tests: real environments, killed sweeps, a Ray cluster, memory
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m slow
+
+faults: $(STAMP) ## fail at every operation on files of a small sweep, and print how many were survived
+	$(BIN)/python -m pytest -s -m every tests/sweep/test_faults.py
 
 lint: $(STAMP) ## check style and types
 	$(BIN)/ruff check .

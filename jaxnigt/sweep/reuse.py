@@ -17,6 +17,7 @@ import h5py
 import numpy as np
 from jaxtyping import Bool
 
+from jaxnigt import files
 from jaxnigt.profiles import Profile
 from jaxnigt.sweep import store
 from jaxnigt.sweep.schema import leaves
@@ -62,13 +63,23 @@ def known(folder: Path) -> Known:
     found: Known = {}
     for path in sorted((folder / store.UNITS).glob("*.nc")):
         try:
-            with h5py.File(path) as file:
-                box = json.loads(str(file.attrs[ATTRIBUTE]))
             if store.fault(path) is None:
-                found.setdefault(str(box["family"]), []).append(tuple(map(list, box["axes"])))
+                files.check_netcdf(path)
+                with h5py.File(path) as file:
+                    box = files.of_json(str(file.attrs[ATTRIBUTE]))
+                found.setdefault(box["family"], []).append(_axes(box["axes"]))
         except (OSError, ValueError, KeyError, TypeError):
             continue  # what cannot be read is no unit of ours, and is trained
     return found
+
+
+def _axes(written: Any) -> Axes:
+    """The axes of a box as they were written; raises TypeError for anything else."""
+    profiles, seeds, *values = written
+    for axis, kinds in ((profiles, str), (seeds, int), *((x, int | float) for x in values)):
+        if not isinstance(axis, list) or not all(isinstance(x, kinds) for x in axis):
+            raise TypeError
+    return profiles, seeds, *values
 
 
 def part(unit: Unit, box: Sequence[Sequence[int]]) -> Unit:

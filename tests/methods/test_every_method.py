@@ -11,6 +11,7 @@ import pytest
 import jaxnigt as jn
 from jaxnigt.policies import GaussianPolicy
 from jaxnigt.training import arrivals as training_arrivals
+from jaxnigt.training import packed as training_packed
 from jaxnigt.training import rounds as training_rounds
 
 N, SEEDS, EVERY = 4, 3, 25
@@ -59,10 +60,14 @@ def case(request):
 def clear():
     training_rounds.advance.clear_cache()
     training_arrivals.advance.clear_cache()
+    training_packed.advance.clear_cache()
 
 
 def programs():
-    return training_rounds.advance._cache_size(), training_arrivals.advance._cache_size()
+    return tuple(
+        program.advance._cache_size()
+        for program in (training_rounds, training_arrivals, training_packed)
+    )
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -110,16 +115,17 @@ def test_every_method_on_every_problem(case, name):
 
     # One program for each shape: the first round of another size is a shape of its own.
     ahead = int(method.init_batch != method.collection.batch)
-    expected = (0, 1) if name.startswith("afedpg") else (1 + ahead, 0)
+    along = (0, 1, 0) if name.startswith("afedpg") else (0, 0, 1)
+    expected = along if scheduled else (1 + ahead, 0, 0)
     assert programs() == expected
 
     # Equal keys, equal results, without compiling again; another key, another result.
     again = jn.train(problem, method, iterations=rounds, key=3, **options)
     np.testing.assert_array_equal(again.objective, trace.objective)
     np.testing.assert_array_equal(again.gradient_norm, trace.gradient_norm)
+    assert programs() == expected
     other = jn.train(problem, method, iterations=EVERY, key=4, **options)
     assert not np.array_equal(other.gradient_norm, trace.gradient_norm[..., :EVERY])
-    assert programs() == expected
 
 
 @pytest.mark.parametrize("name", METHODS)

@@ -44,5 +44,10 @@ def test_some_faults_on_the_way(tmp_path):
 
 
 @pytest.mark.slow
+def test_more_faults_on_the_way(tmp_path):
+    check(faulty(tmp_path, "--step", 11, "--kills", 40), 11, 40)
+
+
+@pytest.mark.every
 def test_faults_at_every_operation(tmp_path):
-    check(faulty(tmp_path, "--kills", 10), 1, 10)
+    check(faulty(tmp_path, "--kills", 1), 1, 1)

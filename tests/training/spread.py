@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import jaxnigt as jn
-from jaxnigt.training import arrivals
+from jaxnigt.training import arrivals, packed
 from jaxnigt.training import rounds as by_rounds
 from jaxnigt.training.packing import slots_of_counts
 
@@ -78,7 +78,7 @@ def trainings(problem):
 
 def trained(problem, method, **arguments):
     """A trace, and how many programs were compiled for its two calls and two evaluations."""
-    compiled = by_rounds.advance, arrivals.advance, by_rounds.evaluate
+    compiled = by_rounds.advance, arrivals.advance, packed.advance, by_rounds.evaluate
     for program in compiled:
         program.clear_cache()
     trace = jn.train(problem, method, iterations=12, eval_every=6, **arguments)
