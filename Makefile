@@ -63,6 +63,24 @@ slow: $(STAMP) ## run the slow tests: real environments, killed sweeps, a Ray cl
 faults: $(STAMP) ## fail at every operation on files of a small sweep, and print how many were survived
 	$(BIN)/python -m pytest -s -m every tests/sweep/test_faults.py
 
+# The oldest packages of all that pyproject.toml allows, and the newest on the newest Python that is here.
+OLDEST := build/oldest
+NEWEST := build/newest
+PYTHONS = for v in 3.13 3.12; do for p in python$$v "$$(pyenv prefix $$(pyenv latest $$v) 2>/dev/null)/bin/python"; do \
+	"$$p" -c "" 2>/dev/null && echo "$$p" && exit; done; done 2>/dev/null; echo $(PYTHON)
+CORE := tests/test_package.py tests/profiles tests/methods/test_nigt.py tests/sweep/test_plan.py tests/sweep/test_store.py
+
+versions: $(STAMP) ## a sweep and the tests of what holds it together, with the oldest and with the newest packages
+	$(BIN)/uv venv --quiet --clear --python $(PYTHON) $(OLDEST)
+	$(BIN)/uv pip install --quiet --python $(OLDEST)/bin/python --resolution lowest-direct --editable . --group test
+	$(BIN)/uv venv --quiet --clear --python "$$($(PYTHONS))" $(NEWEST)
+	$(BIN)/uv pip install --quiet --python $(NEWEST)/bin/python --resolution highest --editable . --group test
+	@for v in $(OLDEST) $(NEWEST); do \
+	  $$v/bin/python -c "import sys, jax, xarray; print('$$v: Python', sys.version.split()[0] + ', jax', jax.__version__ + ', xarray', xarray.__version__)" && \
+	  $$v/bin/jaxnigt sweep sweeps/tiny.toml --out $$v/tiny && \
+	  $$v/bin/python -m pytest -q -o addopts=--strict-markers -o filterwarnings=ignore -p no:cacheprovider $(CORE) || exit 1; \
+	done
+
 lint: $(STAMP) ## check style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .

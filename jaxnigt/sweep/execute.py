@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from jaxnigt.checks import InputError, TrainingDiverged, choice
-from jaxnigt.sweep import cost, plan, reuse, screen, store
+from jaxnigt.sweep import cost, plan, report, reuse, screen, store
 from jaxnigt.sweep import definition as definitions
 from jaxnigt.sweep.dataset import assemble, diverged
 from jaxnigt.sweep.plan import Panel, Unit
@@ -267,7 +267,7 @@ class _Sweep:
             except Exception as error:  # the data set is there, and its tables are to be shown
                 self.failures.append(f"figure: {type(error).__name__}: {error}")
                 screen.LOG.exception("figure")
-        screen.show_results(tree, written, self.console)
+        report.show_results(tree, written, self.console)
 
 
 def _check_holds(dataset: xr.Dataset, unit: Unit) -> None:

@@ -1,10 +1,9 @@
-"""What people see of a sweep: its plan, its progress, where it stands, and the tables at its end."""
+"""What people see of a sweep: its plan, its progress, and where it stands."""
 
 from __future__ import annotations
 
 import contextlib
 import datetime
-import itertools
 import logging
 import math
 import os
@@ -16,8 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
-import xarray as xr
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, Task, TextColumn
@@ -28,28 +25,14 @@ from jaxnigt.checks import InputError
 from jaxnigt.sweep import cost, plan, reuse, store
 from jaxnigt.sweep.plan import Panel, Unit, short
 from jaxnigt.sweep.schema import Definition
-from jaxnigt.sweep.selection import (
-    at_edge,
-    best,
-    final,
-    final_elsewhere,
-    leaf_axes,
-    missed,
-    over_runs,
-    runs_in_words,
-)
 from jaxnigt.training.snapshots import Snapshots
 
 LOG = logging.getLogger("jaxnigt.sweep")
 _SECONDS_BETWEEN_LINES = 10.0
 _KEY = re.compile("[0-9a-f]{16}")
-_FEW = 8
-"""Profiles that have a column each in a terminal."""
-
-_QUANTILES = {"least": 0.0, "quarter": 0.25, "median": 0.5, "three quarters": 0.75, "most": 1.0}
 
 
-def _table(title: str, *columns: str, left: tuple[str, ...] = ("method",)) -> Table:
+def table_of(title: str, *columns: str, left: tuple[str, ...] = ("method",)) -> Table:
     """An empty table; columns of words stand at the left."""
     table = Table(title=escape(title))
     for column in columns:
@@ -81,7 +64,7 @@ def show_plan(definition: Definition, out: Path, console: Console, budget: int |
 
 def _planned(panel: Panel, done: set[str]) -> Table:
     name = panel.label or panel.problem.get("environment", panel.problem["kind"])
-    table = _table(
+    table = table_of(
         f"{name}, n = {panel.workers}, d = {panel.dimension:,}",
         *("method", "units", "done", "runs", "rounds", "trajectories", "schedules", "memory", "time"),
     )
@@ -284,7 +267,7 @@ def show_status(folder: Path, console: Console) -> None:
         raise InputError(
             f"folder: {folder / store.PLAN} cannot be read, a folder of `jaxnigt sweep` is needed."
         ) from None
-    table = _table(title, "unit", "runs", "rounds", "state", left=("unit", "state"))
+    table = table_of(title, "unit", "runs", "rounds", "state", left=("unit", "state"))
     states = [_state(folder, unit) for unit in units]
     for words, state in zip(names, states, strict=True):
         table.add_row(*map(escape, (*words, state)))
@@ -304,124 +287,3 @@ def _state(folder: Path, unit: dict[str, str]) -> str:
         with contextlib.suppress(OSError, ValueError):
             return f"failed: {files.text(note).partition(chr(10))[0]}"
     return f"round {rounds} in a snapshot" if rounds else "not yet"
-
-
-def show_results(tree: xr.DataTree, written: list[Path], console: Console) -> None:
-    """Print learning, times to the threshold, costs and paths."""
-    for label, panel in store.panels(tree).items():
-        if label:
-            console.rule(escape(label))
-        _show_panel(panel, console)
-    training, replay = tree.attrs["training_seconds"], tree.attrs["replay_seconds"]
-    share = f" = {100 * replay / training:.2f}% of training" if training else ""
-    console.print(
-        f"training {training:.1f} s; replay of {tree.attrs['replayed_profiles']:,} profiles "
-        f"{replay:.2f} s{share}, compilation included"
-    )
-    for path in written:
-        console.print(f"wrote {path}", soft_wrap=True)
-
-
-def _show_panel(tree: xr.DataTree, console: Console) -> None:
-    methods = {str(k): group.to_dataset() for k, group in tree["methods"].children.items()}
-    console.print(_learning({label: best(dataset) for label, dataset in methods.items()}))
-    _show_choices(methods, console)
-    level, start = float(np.ravel(tree.attrs["thresholds"])[0]), tree.attrs["start"]
-    profiles = tree["profiles"].to_dataset()["profile"].values
-    runs = runs_in_words(next(iter(methods.values())))
-    for model in next(iter(methods.values()))["comm_model"].values:
-        title = f"Virtual seconds to J >= {level:.3g}, median over {runs}, {model} [s]"
-        times = {}
-        for label, dataset in methods.items():
-            reached = best(dataset.sel(comm_model=model))["time_to_threshold"].isel(threshold=0)
-            times[label] = over_runs(reached).median("run").values
-        console.print(_few(title, times, profiles) if len(profiles) <= _FEW else _many(title, times))
-    if level <= start:
-        console.print(
-            f"a method ended no higher than J(theta_0) = {start:.3g}: the threshold and the times to it "
-            "say nothing"
-        )
-    if "grid" in tree.children:
-        _show_speedups(tree["grid"].to_dataset(), console)
-
-
-def _few(title: str, times: dict[str, np.ndarray], profiles: np.ndarray) -> Table:
-    """The time of each method under each profile."""
-    table = _table(title, "method", *map(str, profiles))
-    for label, values in times.items():
-        table.add_row(escape(label), *(f"{value:,.0f}" for value in values))
-    return table
-
-
-def _many(title: str, times: dict[str, np.ndarray]) -> Table:
-    """Quantiles over profiles of the time of each method, and how often it is first, alone or not."""
-    every = np.stack(list(times.values()))
-    first = np.isfinite(every) & (every == every.min(axis=0))
-    table = _table(f"{title}, {every.shape[1]:,} profiles", "method", *_QUANTILES, "never", "first")
-    for (label, values), ahead in zip(times.items(), first, strict=True):
-        cuts = np.quantile(values, list(_QUANTILES.values()), method="nearest")
-        never = int(np.isinf(values).sum())
-        table.add_row(escape(label), *(f"{x:,.0f}" for x in cuts), f"{never:,}", f"{int(ahead.sum()):,}")
-    return table
-
-
-def _learning(methods: dict[str, xr.Dataset]) -> Table:
-    names = list(dict.fromkeys(name for dataset in methods.values() for name in leaf_axes(dataset)))
-    table = _table(
-        "Learning at the best stepsize: mean undiscounted return of a trajectory [1]",
-        *("method", *names, "seed", "first tenth", "last tenth", "margin"),
-    )
-    for label, dataset in methods.items():
-        # Along profiles, of which each has its own best stepsize, the mean over them.
-        along = [dim for dim in dataset["first_tenth"].dims if dim != "seed"]
-        for seed in dataset["seed"].values:
-            one = dataset.sel(seed=seed)
-            first, last = (float(one[name].mean(along)) for name in ("first_tenth", "last_tenth"))
-            values = (_one(dataset[name]) if name in dataset.coords else "-" for name in names)
-            ends = f"{first:.2f}", f"{last:.2f}", f"{last - first:+.2f}"
-            table.add_row(escape(label), *values, str(seed), *ends)
-    return table
-
-
-def _show_choices(methods: dict[str, xr.Dataset], console: Console) -> None:
-    """How far the choice of hyperparameters can be trusted."""
-    table = _table(
-        "J at the end, at hyperparameters that are chosen by it [1]",
-        *("method", "by all seeds", "each seed by the others", "never at the threshold"),
-    )
-    for label, dataset in methods.items():
-        chosen = final(dataset).max(leaf_axes(dataset))
-        never, runs = missed(dataset)
-        ends = (f"{float(x.mean()):.4g}" for x in (chosen, final_elsewhere(dataset)))
-        table.add_row(escape(label), *ends, f"{never:,} of {runs:,} times")
-    console.print(table)
-    for label, dataset in methods.items():
-        for name, values in at_edge(dataset).items():
-            tried = ", ".join(f"{value:g}" for value in values)
-            console.print(
-                escape(f"{label}: the best {name} stands at an end of those tried, {tried}; try more"),
-                style="yellow",
-                soft_wrap=True,
-            )
-
-
-def _one(values: xr.DataArray) -> str:
-    """A number, or from where to where it goes."""
-    low, high = float(values.min()), float(values.max())
-    return f"{low:g}" if low == high else f"{low:g}..{high:g}"
-
-
-def _show_speedups(grid: xr.Dataset, console: Console) -> None:
-    baseline = grid.attrs["baseline"]
-    others = [label for label in grid["method"].values if label != baseline]
-    for model, label in itertools.product(grid["comm_model"].values, others):
-        values = grid["speedup"].isel(threshold=0).sel({"method": label, "comm_model": model}).values
-        if np.isfinite(values).any():
-            console.print(
-                f"speed-up of {label} over {baseline} on {values.size:,} profiles ({model}): median "
-                f"{np.nanmedian(values):.2f}, from {np.nanmin(values):.2f} to {np.nanmax(values):.2f}"
-            )
-        else:
-            console.print(
-                f"{label} or the baseline misses the threshold, so there is no map of speed-ups"
-            )

@@ -279,7 +279,9 @@ def _round(
 
     def step(leaf: Leaves, key: RunKeys, slots: Any, answer: tuple[RunState, Estimate]) -> Any:
         run, estimate = answer
-        means = estimate.discounted.mean(), estimate.undiscounted.mean()
+        used = (slots[1] > 0).astype(estimate.discounted.dtype)
+        returns = estimate.discounted, estimate.undiscounted
+        means = tuple((used * values).sum() / used.sum() for values in returns)
         return runs.step(problem, rule.at(leaf), run, estimate, means)
 
     slots = workers[None], weights[None]
