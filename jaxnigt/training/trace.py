@@ -13,7 +13,7 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Array, Float, Float64, Int, Key
 
-from jaxnigt.checks import InputError, instance
+from jaxnigt.checks import InputError, as_path, instance
 from jaxnigt.clock import verify
 from jaxnigt.clock.communication import Model
 from jaxnigt.methods.collection import Asynchronous, Collection, mean, worker_mean
@@ -193,7 +193,7 @@ class Trace:
             InputError: a file that holds no trace, or a rule that is not known here.
         """
         try:
-            dataset = xr.load_dataset(path, engine="h5netcdf")
+            dataset = xr.load_dataset(as_path("path", path), engine="h5netcdf")
             described = json.loads(dataset.attrs["method_collection"])
         except (OSError, ValueError, KeyError) as error:
             raise InputError(
