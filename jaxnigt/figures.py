@@ -21,6 +21,7 @@ from matplotlib.colors import TwoSlopeNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from jaxnigt.checks import InputError
 from jaxnigt.registry import entries
 from jaxnigt.sweep.dataset import best
 from jaxnigt.sweep.plan import short
@@ -111,8 +112,14 @@ def save(figure: Figure, path: Path) -> list[Path]:
     The same figure makes the same bytes.
     """
     paths = [path.with_name(f"{path.name}.{suffix}") for suffix in ("png", "pdf")]
-    figure.savefig(paths[0], dpi=160)
-    figure.savefig(paths[1], metadata={"CreationDate": None})
+    try:
+        figure.savefig(paths[0], dpi=160)
+        figure.savefig(paths[1], metadata={"CreationDate": None})
+    except OSError as error:
+        raise InputError(
+            f"folder: {error.filename or path} cannot be written ({error.strerror}), a writable folder "
+            "is needed."
+        ) from None
     return paths
 
 

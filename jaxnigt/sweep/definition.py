@@ -38,9 +38,11 @@ def merged(path: Path, *, size: str | None = None, changes: Sequence[str] = ()) 
         InputError: one sentence naming the file, the key and what is allowed.
     """
     data = _with_bases(path, ())
-    sizes = data.pop("size", {})
+    given = data.pop("size", {})
     if size is not None:
-        if not isinstance(sizes, dict) or size not in sizes:
+        sizes = given if isinstance(given, dict) else {}
+        sizes = {name: table for name, table in sizes.items() if isinstance(table, dict)}
+        if size not in sizes:
             allowed = ", ".join(sizes) or "none, as it has no [size.NAME]"
             raise InputError(f"size: got {size!r}, {path} allows {allowed}.")
         for key, value in _dotted(sizes[size]):
@@ -50,7 +52,7 @@ def merged(path: Path, *, size: str | None = None, changes: Sequence[str] = ()) 
         if not equals or not key.strip():
             raise InputError(f"set: got {change!r}, key.of.table=value is allowed.")
         try:
-            value = tomllib.loads(f"value = {text.strip()}")["value"]
+            value = _parsed(f"value = {text.strip()}")["value"]
         except tomllib.TOMLDecodeError:  # words without quotes are strings
             value = text.strip()
         _assign(data, key.strip(), value, "set")
@@ -91,12 +93,24 @@ def _lay(above: Plain, below: Plain) -> Plain:
 
 def _toml(path: Path) -> Plain:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is not a text file"
-        raise InputError(f"{path} cannot be read: {reason}.") from None
+        return _parsed(path.read_text(encoding="utf-8-sig"))
     except tomllib.TOMLDecodeError as error:
         raise InputError(f"{path} is not valid TOML: {error}.") from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "it is not a text file"
+        raise InputError(f"{path} cannot be read: {reason}.") from None
+
+
+def _parsed(text: str) -> Plain:
+    """What a text in TOML says; what Python's parser cannot hold is not valid TOML either."""
+    try:
+        return tomllib.loads(text)
+    except RecursionError:
+        raise tomllib.TOMLDecodeError("it is nested too deeply") from None
+    except ValueError as error:
+        if isinstance(error, tomllib.TOMLDecodeError):
+            raise
+        raise tomllib.TOMLDecodeError("it holds a number of too many digits") from None
 
 
 def _dotted(table: Plain) -> list[tuple[str, Any]]:
@@ -143,6 +157,7 @@ def _down(place: Any, step: str, dotted: str) -> list[Any]:
 
 def parse(data: Plain, source: str = "definition") -> Definition:
     """Check a definition that is already a dictionary; raises as `merged` does."""
+    _check_whole(data, source)
     data = {**data, "module": modules(data)}
     if isinstance(data.get("depends"), str):
         data["depends"] = [data["depends"]]
@@ -158,6 +173,24 @@ def parse(data: Plain, source: str = "definition") -> Definition:
         return model().model_validate(data)
     except pydantic.ValidationError as error:
         raise InputError(f"{source}: {_sentence(error, data)}.") from None
+
+
+def _check_whole(data: Plain, source: str) -> None:
+    """Raise InputError for a whole number of more than the 64 bits that TOML has.
+
+    Neither floats nor NumPy's arrays could hold it.
+    """
+    waiting: list[tuple[str, Any]] = [("", data)]
+    while waiting:
+        key, value = waiting.pop()
+        if isinstance(value, dict | list | tuple):
+            items = value.items() if isinstance(value, dict) else enumerate(value)
+            waiting += [(f"{key}.{inner}".removeprefix("."), found) for inner, found in items]
+        elif isinstance(value, int) and not -(2**63) <= value < 2**63:
+            given = value if value.bit_length() < 200 else f"one of {value.bit_length()} bits"
+            raise InputError(
+                f"{source}: {key}: got {given}, whole numbers from -2^63 to 2^63 - 1 are allowed."
+            )
 
 
 def modules(data: Plain) -> list[str]:
