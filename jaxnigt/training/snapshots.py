@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import logging
 import shutil
 import time
@@ -14,7 +15,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from jaxnigt.checks import Stopped
+from jaxnigt.checks import Stopped, as_path
 
 Tree = Any
 
@@ -22,6 +23,7 @@ _LOG = logging.getLogger(__name__)
 
 _PREFIX = "round"
 """Begins the names of snapshots, so that no folder of somebody else's is taken for one."""
+_CHECKSUM = "jaxnigt.sha256"
 
 
 _CLOSE, _SMALL = 1e-5, 1e-6
@@ -80,7 +82,8 @@ class Snapshots:
         stopping: Callable[[], bool] = lambda: False,
         fingerprint: str | None = None,
     ):
-        self.folder, self.every, self.stopping = Path(folder).absolute(), every, stopping
+        self.folder = as_path("folder", folder).absolute()
+        self.every, self.stopping = every, stopping
         self.fingerprint = fingerprint
         self.restored = False
         self._last = time.monotonic()
@@ -99,6 +102,9 @@ class Snapshots:
             return None
         with self._manager() as manager:
             for step in sorted(manager.all_steps(), reverse=True):
+                if self._damaged(step):
+                    _LOG.warning("snapshot %s in %s is damaged and passed over", step, self.folder)
+                    continue
                 try:
                     saved = self._read(manager, step)
                     leaves, structure = jax.tree.flatten(state)
@@ -172,8 +178,32 @@ class Snapshots:
     def _write(self, done: int, tree: Tree) -> None:
         import orbax.checkpoint as ocp
 
+        # A training only moves on: what is there of this round or a later one is of no use to it, and
+        # would be in its way.
+        for path in self.folder.glob(f"{_PREFIX}_*"):
+            number = path.name.removeprefix(f"{_PREFIX}_")
+            if number.isdecimal() and int(number) >= done:
+                shutil.rmtree(path, ignore_errors=True)
         with self._manager() as manager:
             manager.save(done, args=ocp.args.PyTreeSave(tree), force=True)
+        written = self._folder(done)
+        (written / _CHECKSUM).write_text(_digest(written))
+
+    def _folder(self, step: int) -> Path:
+        return self.folder / f"{_PREFIX}_{step}"
+
+    def _damaged(self, step: int) -> bool:
+        """Whether a snapshot has changed since it was written, as far as one can tell.
+
+        Orbax prints pages of tracebacks, from threads of its own, when it reads such a snapshot.
+        """
+        try:
+            expected = (self._folder(step) / _CHECKSUM).read_text(encoding="utf-8")
+            return expected != _digest(self._folder(step))
+        except FileNotFoundError:  # a run was killed just before it was written
+            return False
+        except (OSError, UnicodeDecodeError):
+            return True
 
     def _read(self, manager: Any, step: int) -> Tree:
         import orbax.checkpoint as ocp
@@ -183,3 +213,14 @@ class Snapshots:
             shapes = manager.item_metadata(step)
             kinds = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), shapes.tree)
             return manager.restore(step, args=ocp.args.PyTreeRestore(restore_args=kinds))
+
+
+def _digest(folder: Path) -> str:
+    """A digest of the names and contents of all files in a folder."""
+    found = hashlib.sha256()
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and path.name != _CHECKSUM:
+            with path.open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+            found.update(f"{path.relative_to(folder)} {digest}\n".encode())
+    return found.hexdigest()
