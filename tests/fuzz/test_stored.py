@@ -1,5 +1,6 @@
 """Files that jaxnigt stored and that something has damaged since: they are named and made again."""
 
+import atexit
 import functools
 import io
 import json
@@ -31,7 +32,9 @@ PROBLEM, METHOD = jn.problems.tabular(horizon=2, states=3, actions=2), jn.method
 @functools.cache
 def _kept():
     """A folder with what a sweep, a trace and a training that was stopped left; made once."""
-    folder = Path(tempfile.mkdtemp(prefix="jaxnigt-fuzz-"))
+    holder = tempfile.TemporaryDirectory()
+    atexit.register(holder.cleanup)
+    folder = Path(holder.name)
     with place(**FOLDER, good_toml=document(SWEPT)) as work:
         assert command("sweep", "good.toml", "--out", "out").status == 0
         shutil.copytree(work / "out", folder / "out")
