@@ -6,6 +6,8 @@ SWEEP ?= quickstart
 ALL := timing reacher hopper walker2d physical regimes reacher100 decreasing malenia humanoid humanoid100
 SIZE = $(filter small paper,$(lastword $(subst -, ,$(SWEEP))))
 FIGSIZE ?= small
+FUZZ ?= 10000
+SEED ?= $(shell date +%s)
 NAME = $(if $(SIZE),$(SWEEP:-$(SIZE)=),$(SWEEP))
 ACCELERATOR ?= $(shell if command -v nvidia-smi >/dev/null 2>&1; then echo cuda; \
 	elif [ -e /dev/accel0 ] || [ -n "$$TPU_NAME" ]; then echo tpu; else echo cpu; fi)
@@ -16,7 +18,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed-$(ACCELERATOR)
 
 .DEFAULT_GOAL := help
-.PHONY: help sweep figures notebooks bench docs test slow faults versions lint clean
+.PHONY: help sweep figures notebooks bench docs test slow fuzz faults versions lint clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -59,6 +61,9 @@ test: $(STAMP) ## run the tests but for the slow ones
 
 slow: $(STAMP) ## run the slow tests: real environments, killed sweeps, a Ray cluster, memory
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m slow
+
+fuzz: $(STAMP) ## try FUZZ=10000 mistaken inputs; SEED=N repeats a run
+	FUZZ=$(FUZZ) SEED=$(SEED) $(BIN)/python -m pytest -q -o addopts= tests/fuzz
 
 faults: $(STAMP) ## fail at every operation on files of a small sweep, and print how many were survived
 	$(BIN)/python -m pytest -s -m every tests/sweep/test_faults.py

@@ -2,21 +2,34 @@
 
 from __future__ import annotations
 
+import errno
 import math
+import os
 import reprlib
 from collections.abc import Iterable
+from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import psutil
 from jaxtyping import Float64
 
+_LONGEST = 1000
+"""Characters of a message, so that a table of the user's in it does not fill the screen."""
+
 
 class InputError(ValueError):
     """A value that cannot be used. The message names the key or argument and what is allowed.
 
-    The command line prints the message without a traceback and exits with status 2.
+    The command line prints the message without a traceback and exits with status 2. The middle of a long
+    message is left out.
     """
+
+    def __init__(self, message: str):
+        half = _LONGEST // 2
+        cut = f"{message[:half]} ... {message[-half:]}" if len(message) > _LONGEST else message
+        super().__init__(cut)
 
 
 class TrainingDiverged(ArithmeticError):  # noqa: N818  (says what happened)
@@ -71,10 +84,21 @@ def instance(name: str, value: object, kind: type, example: str) -> None:
         )
 
 
-def whole(name: str, value: object, least: int = 1) -> int:
-    """Check that an argument is a whole number of at least `least`, and return it as an int."""
+MOST = 2**31 - 1
+"""What JAX counts to in 32 bits."""
+MOST_ENTRIES = 10**8
+"""Of an array that is made of a few numbers, so that a slip of the keyboard fits into memory."""
+MOST_WORKERS, MOST_SEEDS = 10**6, 10**5
+"""Of a profile, of which a definition has several, and of a training."""
+
+
+def whole(name: str, value: object, least: int = 1, most: int = MOST) -> int:
+    """Check that an argument is a whole number from `least` to `most`, and return it as an int."""
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-        raise InputError(f"{name}: got {value!r}, a whole number of at least {least} is allowed.")
+        given = reprlib.repr(value)
+        raise InputError(f"{name}: got {given}, a whole number of at least {least} is allowed.")
+    if value > most:
+        raise InputError(f"{name}: whole numbers from {least} to {most} are allowed, not larger ones.")
     return int(value)
 
 
@@ -88,28 +112,82 @@ def fits(name: str, size: int) -> None:
         )
 
 
+def flag(name: str, value: object) -> bool:
+    """Check that an argument is True or False, and return it as a bool."""
+    if not isinstance(value, bool | np.bool_):
+        raise InputError(f"{name}: got {reprlib.repr(value)}, True or False is allowed.")
+    return bool(value)
+
+
+def room(name: str, entries: float, most: int = MOST_ENTRIES) -> None:
+    """Check that an array which an argument asks for has no more than `most` entries."""
+    if entries > most:
+        raise InputError(f"{name}: it asks for {entries:,.0f} numbers at once, {most:,} are allowed.")
+
+
 def positive(name: str, value: float, above: float = 0.0) -> float:
     """Check that an argument is a finite number above a limit, and return it as a float."""
-    if not (math.isfinite(value) and value > above):
-        raise InputError(f"{name}: got {value!r}, finite numbers above {above:g} are allowed.")
-    return float(value)
+    allowed = f"finite numbers above {above:g}"
+    number = one_number(name, value, allowed)
+    if not (math.isfinite(number) and number > above):
+        raise InputError(f"{name}: got {value!r}, {allowed} are allowed.")
+    return number
+
+
+def one_number(name: str, value: object, allowed: str = "numbers") -> float:
+    """Check that an argument is one real number, and return it as a float."""
+    number = as_numbers(name, value, allowed)
+    if number.shape or isinstance(value, np.timedelta64):
+        raise InputError(f"{name}: got {reprlib.repr(value)}, {allowed} are allowed.")
+    return float(number)
+
+
+def within(name: str, value: object, interval: str) -> float:
+    """Check that an argument is a number in an interval such as "[0, 1)", and return it as a float."""
+    allowed = f"numbers in {interval}"
+    number = one_number(name, value, allowed)
+    least, most = (float(Fraction(end)) for end in interval[1:-1].split(","))
+    above = number > least or (number == least and interval[0] == "[")
+    if not (above and (number < most or (number == most and interval[-1] == "]"))):
+        raise InputError(f"{name}: got {value!r}, {allowed} are allowed.")
+    return number
+
+
+def as_path(name: str, value: object) -> Path:
+    """Check that an argument is the path of a file or folder, which need not be there."""
+    if not isinstance(value, str | os.PathLike):
+        raise InputError(f"{name}: got {reprlib.repr(value)}, a path is allowed.")
+    try:
+        os.lstat(value)
+    except (OSError, ValueError) as error:  # ValueError for signs that no name can have
+        if not isinstance(error, OSError) or error.errno == errno.ENAMETOOLONG:
+            raise InputError(f"{name}: got {value!r}, the system has no such names ({error}).") from None
+    return Path(os.fsdecode(value))
 
 
 def choice(name: str, value: object, allowed: Iterable[str]) -> None:
     """Check that an argument is one of a few words."""
-    if value not in (allowed := tuple(allowed)):
+    allowed = tuple(allowed)
+    if not isinstance(value, str) or value not in allowed:
         raise InputError(f"{name}: got {value!r}, allowed are {', '.join(allowed)}.")
 
 
 def discount_factor(value: float) -> float:
     """Check a discount gamma, and return it as a float."""
-    if not 0 < value <= 1:
-        raise InputError(f"discount: got {value!r}, numbers in (0, 1] are allowed.")
-    return float(value)
+    return within("discount", value, "(0, 1]")
 
 
 MOST_KEY = 2**32 - 1
 """JAX's keys hold 32 bits of an integer. Of a larger one it would drop the rest without a word."""
+
+
+def as_sequence(name: str, value: object, allowed: str) -> list[Any]:
+    """Check that an argument is a list, a tuple or an array of one axis, and return its entries."""
+    if isinstance(value, np.ndarray) and value.ndim == 1:
+        return value.tolist()
+    if not isinstance(value, list | tuple | range):
+        raise InputError(f"{name}: got {reprlib.repr(value)}, {allowed} are allowed.")
+    return list(value)
 
 
 def as_key(name: str, value: object) -> Any:
@@ -137,7 +215,7 @@ def as_key(name: str, value: object) -> Any:
 def as_seeds(value: object) -> tuple[int, ...]:
     """Numbers of seeds, from how many there are or from different whole numbers."""
     if isinstance(value, int | np.integer):
-        return tuple(range(whole("seeds", value)))
+        return tuple(range(whole("seeds", value, most=MOST_SEEDS)))
     found = value.tolist() if isinstance(value, np.ndarray) else value
     if isinstance(found, list | tuple | range) and found:
         whole_numbers = [x for x in found if isinstance(x, int | np.integer) and not isinstance(x, bool)]
@@ -158,7 +236,7 @@ def as_numbers(name: str, value: object, allowed: str = "numbers") -> Float64[np
     """
     try:
         array = np.asarray(value)
-    except ValueError:  # rows of different length
+    except (TypeError, ValueError, OverflowError):  # rows of different length, keys of JAX
         array = np.asarray(None)
     if array.dtype.kind == "m":
         return np.asarray(array / np.timedelta64(1, "s"))

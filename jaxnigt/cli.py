@@ -153,14 +153,15 @@ def sweep(
 
 def _folders(names: list[str], out: Path | None, size: str | None) -> list[Path]:
     """Where each definition's results go."""
-    from jaxnigt.checks import InputError
+    from jaxnigt.checks import InputError, as_path
     from jaxnigt.sweep.store import usual_folder
 
     if len(set(names)) < len(names):
         raise InputError(f"FILE: got the names {', '.join(names)}, different names are allowed.")
     if out is not None and len(names) == 1:
-        return [out]
-    return [usual_folder(name, size, out or Path("results")) for name in names]
+        return [as_path("out", out)]
+    above = as_path("out", out or "results")
+    return [as_path("out", usual_folder(name, size, above)) for name in names]
 
 
 def _console() -> Console:
@@ -175,9 +176,10 @@ def status(
     folder: Annotated[Path, typer.Argument(help="A folder that `jaxnigt sweep` writes to.")],
 ) -> None:
     """Say which units of a sweep are done, how far the others are, and what failed."""
+    from jaxnigt.checks import as_path
     from jaxnigt.sweep.screen import show_status
 
-    show_status(folder, _console())
+    show_status(as_path("folder", folder), _console())
 
 
 @app.command()
@@ -185,9 +187,11 @@ def figures(
     folder: Annotated[Path, typer.Argument(help="A folder written by `jaxnigt sweep`.")],
 ) -> None:
     """Draw the figure of a sweep again from its data set."""
+    from jaxnigt.checks import as_path
     from jaxnigt.figures import draw
     from jaxnigt.sweep import load
 
+    folder = as_path("folder", folder)
     for path in draw(load(folder), folder):
         typer.echo(f"wrote {path}")
 

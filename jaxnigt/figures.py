@@ -23,6 +23,7 @@ from matplotlib.colors import TwoSlopeNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from jaxnigt.checks import InputError
 from jaxnigt.files import put
 from jaxnigt.registry import entries
 from jaxnigt.sweep.plan import short
@@ -116,10 +117,16 @@ def save(figure: Figure, path: Path) -> list[Path]:
     """
     paths = [path.with_name(f"{path.name}.{suffix}") for suffix in ("png", "pdf")]
     options: tuple[dict[str, Any], ...] = ({"dpi": 160}, {"metadata": {"CreationDate": None}})
-    for file, given in zip(paths, options, strict=True):
-        content = io.BytesIO()
-        figure.savefig(content, format=file.suffix[1:], **given)
-        put(content.getbuffer(), file)
+    try:
+        for file, given in zip(paths, options, strict=True):
+            content = io.BytesIO()
+            figure.savefig(content, format=file.suffix[1:], **given)
+            put(content.getbuffer(), file)
+    except OSError as error:
+        raise InputError(
+            f"folder: {error.filename or path} cannot be written ({error.strerror}), a writable folder "
+            "is needed."
+        ) from None
     return paths
 
 

@@ -14,7 +14,7 @@ import typing
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-from jaxnigt.checks import InputError
+from jaxnigt.checks import InputError, choice
 
 Maker = TypeVar("Maker", bound=Callable[..., Any])
 
@@ -91,8 +91,10 @@ def register(
         >>> jn.clock.collect(jn.profiles.linear(4), "half", 1).counts
         array([[2, 1, 0, 0]], dtype=int32)
     """
-    if kind is not None and kind not in KEYS:
-        raise InputError(f"kind: got {kind!r}, allowed are {', '.join(KEYS)}.")
+    if kind is not None:
+        choice("kind", kind, KEYS)
+    if not isinstance(name, str):
+        raise InputError(f"name: got {name!r}, a word is allowed.")
 
     def decorate(maker: Maker) -> Maker:
         found = kind or kind_of(maker) or kind_of(hints(maker).get("return"))

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float, Float64, Int, Key
 from numpy.typing import ArrayLike
 
-from jaxnigt.checks import InputError, as_key, whole
+from jaxnigt.checks import MOST, InputError, as_key, as_numbers, in_range, instance, whole, within
 from jaxnigt.profiles import Profile
 
 _AT_ONCE = 2**18  # How many numbers the profiles that are simulated together may hold.
@@ -57,7 +57,7 @@ def level_game(
     levels, draws, (h, comm) = whole("levels", levels), whole("draws", draws), _times(profile)
     given, n = [h, comm, _probability(probability, profile.shape).reshape(-1)], profile.n
     if links is not None:
-        tau = _fit("links", np.asarray(links, np.float64), (*profile.shape, n, n))
+        tau = _fit("links", as_numbers("links", links), (*profile.shape, n, n))
         if not (tau >= 0).all():
             raise InputError("links: got a number below 0, at least 0 seconds are allowed.")
         given.append(tau.reshape(-1, n, n))
@@ -82,7 +82,7 @@ def level_game_order(
     h, p = _times(profile)[0], _probability(probability, profile.shape).reshape(-1)
     m = np.arange(1, profile.n + 1)
     per_level = ((m + 1 / p[:, None]) / np.cumsum(1 / np.sort(h, axis=-1), axis=-1)).min(axis=-1)
-    return np.asarray(np.asarray(levels, np.float64) * per_level.reshape(profile.shape))
+    return np.asarray(in_range("levels", levels) * per_level.reshape(profile.shape))
 
 
 def block_game(
@@ -117,16 +117,17 @@ def block_game(
         >>> block_game(Profile([1.0, 2.0]), 1.0, [3, 4], [0.5, 0.5], draws=2)
         array([8., 8.])
     """
-    if not 0 < needed <= 1:
-        raise InputError(f"needed: got {needed!r}, numbers in (0, 1] are allowed.")
+    within("needed", needed, "(0, 1]")
     h, p = _times(profile)[0], _probability(probability, (profile.n,))
-    lengths, weights = np.asarray(levels), np.asarray(shares, np.float64)
+    lengths, weights = as_numbers("levels", levels), as_numbers("shares", shares)
     if lengths.shape != (profile.n,) or weights.shape != (profile.n,):
         raise InputError(
             f"levels: got {lengths.shape} and shares {weights.shape}, one per worker is allowed."
         )
-    if (lengths < 1).any() or not (weights >= 0).all() or not weights.sum() > 0:
+    good = (lengths >= 1) & (lengths == np.floor(lengths)) & (lengths <= MOST)
+    if not good.all() or not (weights >= 0).all() or not 0 < weights.sum() < np.inf:
         raise InputError("levels: at least 1 per worker and shares that are not all 0 are allowed.")
+    lengths = lengths.astype(np.int64)
     with jax.enable_x64(True):
         tries = np.asarray(_tries(whole("draws", draws), p, lengths, as_key("key", key)))
     ends = h[:, None] * tries
@@ -180,6 +181,7 @@ def _tries(
 
 def _times(profile: Profile) -> tuple[Float[np.ndarray, "P n"], Float[np.ndarray, "P n"]]:
     """Computation and communication times, one row per profile."""
+    instance("profile", profile, Profile, "jn.profiles.equal(10)")
     if not profile.fixed:
         raise InputError("profile: the level game is for fixed times, without noise and power.")
     h = profile.compute.reshape(-1, profile.n)
@@ -188,7 +190,7 @@ def _times(profile: Profile) -> tuple[Float[np.ndarray, "P n"], Float[np.ndarray
 
 
 def _probability(probability: ArrayLike, shape: tuple[int, ...]) -> Float[np.ndarray, "..."]:
-    p = np.asarray(probability, np.float64)
+    p = as_numbers("probability", probability)
     if not ((p > 0) & (p <= 1)).all():
         raise InputError(f"probability: got {probability!r}, numbers in (0, 1] are allowed.")
     return _fit("probability", p, shape)

@@ -15,7 +15,7 @@ import jaxnigt.constants as known
 from jaxnigt.bounds import question as base
 from jaxnigt.bounds.prescribe import kind
 from jaxnigt.bounds.question import Bound, Column, Order, Question, Value, minimum, product, smallest
-from jaxnigt.checks import InputError, choice
+from jaxnigt.checks import InputError, choice, flag
 from jaxnigt.profiles import Profile
 
 
@@ -92,7 +92,9 @@ def lower(
     ):
         choice(key, value, allowed)
     q, free = base.ask(profile, constants, epsilon, kappa), protocol == "any"
-    apart = method.collection.apart if heterogeneous is None else heterogeneous
+    apart = method.collection.apart
+    if heterogeneous is not None:
+        apart = flag("heterogeneous", heterogeneous)
     if form == "order":
         return _order(ORDERS[smooth, power], q, free, apart)
     if power != "12/7":

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from jaxnigt.bounds import question as base
-from jaxnigt.checks import InputError, choice, in_range
+from jaxnigt.checks import InputError, choice, in_range, instance
 from jaxnigt.constants import Constants, Number, Real
 
 
@@ -81,6 +81,10 @@ def prescribe(
     if any(np.ndim(value) for value in found):
         return found._asdict()
     real = ("stepsize", "momentum")
+    if not all(map(np.isfinite, found)):
+        raise InputError(
+            "epsilon: it asks for more rounds or gradients than float64 holds, larger ones are allowed."
+        )
     return {k: float(v) if k in real else int(v) for k, v in found._asdict().items()}
 
 
@@ -127,6 +131,7 @@ def certified_gradient_norm(
         raise InputError(
             f"name: no bound with constants is known for {name}, whose gradients are stale."
         )
+    instance("constants", constants, Constants, "jn.Constants(1.0, 1.0, 1.0, 1.0)")
     given = (stepsize, momentum, batch, init_batch, rounds, horizon)
     each = zip(Parameters._fields, given, strict=True)
     p = Parameters(*(in_range(field, value, above=True) for field, value in each))
@@ -141,6 +146,7 @@ def parameters(
 ) -> Parameters:
     """The parameters of `prescribe` as arrays. `given` holds batch, init_batch and horizon."""
     (rule, update), c = kind(name), constants
+    instance("constants", constants, Constants, "jn.Constants(1.0, 1.0, 1.0, 1.0)")
     eps = in_range("epsilon", epsilon, above=True)
     M, M_init, H = (_whole(key, given.get(key)) for key in ("batch", "init_batch", "horizon"))
     M = rule.batch(name, M)

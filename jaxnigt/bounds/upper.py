@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 from jaxnigt.bounds import question as base
 from jaxnigt.bounds.prescribe import Kind, kind, parameters
 from jaxnigt.bounds.question import Bound, Order, Pairs, Question, Speeds, pairs, product
-from jaxnigt.checks import InputError, choice
+from jaxnigt.checks import InputError, choice, in_range, instance
 from jaxnigt.constants import Constants
 from jaxnigt.profiles import Profile
 
@@ -163,10 +163,11 @@ def rennala_round(profile: Profile, batch: ArrayLike) -> Float64[np.ndarray, "*p
         >>> rennala_round(Profile([1.0, 2.0, float("inf")]), 4)
         array(4.)
     """
+    instance("profile", profile, Profile, "jn.profiles.equal(10)")
     m = np.arange(1, profile.n + 1)
     # A dead worker adds no speed, so the minimum never counts on one.
     speed = np.cumsum(1 / np.sort(profile.compute, axis=-1), axis=-1)
-    return np.asarray(((np.asarray(batch, np.float64)[..., None] + m) / speed).min(axis=-1))
+    return np.asarray(((in_range("batch", batch)[..., None] + m) / speed).min(axis=-1))
 
 
 def rennala_round_literature(profile: Profile, batch: ArrayLike) -> Float64[np.ndarray, "*profiles"]:
@@ -189,8 +190,9 @@ def malenia_round(profile: Profile, batch: ArrayLike) -> Float64[np.ndarray, "*p
         >>> malenia_round(Profile([1.0, 2.0]), 4)
         array(10.)
     """
+    instance("profile", profile, Profile, "jn.profiles.equal(10)")
     slowest, mean = profile.compute.max(axis=-1), profile.compute.mean(axis=-1)
-    return np.asarray(2 * (slowest + mean * np.asarray(batch, np.float64) / profile.n))
+    return np.asarray(2 * (slowest + mean * in_range("batch", batch) / profile.n))
 
 
 def m_synchronous_total(profile: Profile, gradients: ArrayLike) -> Float64[np.ndarray, "*profiles"]:
@@ -203,5 +205,6 @@ def m_synchronous_total(profile: Profile, gradients: ArrayLike) -> Float64[np.nd
         >>> m_synchronous_total(Profile([1.0, 2.0]), 4)
         array(5.)
     """
-    rounds = 1 + np.asarray(gradients, np.float64)[..., None] / np.arange(1, profile.n + 1)
+    instance("profile", profile, Profile, "jn.profiles.equal(10)")
+    rounds = 1 + in_range("gradients", gradients)[..., None] / np.arange(1, profile.n + 1)
     return np.asarray((np.sort(profile.compute, axis=-1) * rounds).min(axis=-1))

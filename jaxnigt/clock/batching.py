@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Array, Float64
 from numpy.typing import ArrayLike
 
-from jaxnigt.checks import InputError, as_key, whole
+from jaxnigt.checks import MOST, InputError, as_key, as_numbers, room, whole
 from jaxnigt.clock.pace import Pace
 from jaxnigt.profiles import Profile
 
@@ -136,9 +136,13 @@ def _vmapped(kernel: Kernel, each: tuple[Array, ...], common: tuple[Any, ...]) -
 
 def per_round(name: str, value: ArrayLike, rounds: int) -> np.ndarray:
     """Check a whole number, or one for each of K rounds, and return i64[K]."""
-    if np.ndim(value) == 0:
+    room("rounds", rounds)
+    if not isinstance(value, np.ndarray | list | tuple | range | jax.Array) or value is np.ma.masked:
         return np.full(rounds, whole(name, value))
-    values = np.asarray(value)
-    if values.shape != (rounds,) or values.dtype.kind not in "iu" or (values < 1).any():
+    values = as_numbers(name, value, "whole numbers")
+    if not values.ndim:
+        return np.full(rounds, whole(name, np.asarray(value)[()]))
+    good = (values >= 1) & (values <= MOST) & (values == np.floor(values))
+    if values.shape != (rounds,) or not good.all():
         raise InputError(f"{name}: one whole number of at least 1, or one for each of {rounds} rounds.")
     return values.astype(np.int64)

@@ -19,7 +19,7 @@ import numpy as np
 from jaxtyping import Bool, Float64, Num
 from numpy.typing import ArrayLike
 
-from jaxnigt.checks import InputError
+from jaxnigt.checks import InputError, in_range, whole
 from jaxnigt.registry import declare, entries, make, named, register
 
 
@@ -140,6 +140,17 @@ def model(given: Model, use: str) -> Communication:
     return found
 
 
+def _link(message: ArrayLike, latency: ArrayLike, bandwidth: ArrayLike) -> list[np.ndarray]:
+    """What describes a link, checked and broadcast together."""
+    given = {"message": message, "latency": latency, "bandwidth": bandwidth}
+    found = [in_range(name, value, above=name == "bandwidth") for name, value in given.items()]
+    try:
+        return list(np.broadcast_arrays(*found))
+    except ValueError:
+        shapes = ", ".join(str(x.shape) for x in found)
+        raise InputError(f"message: shapes {shapes} do not broadcast together.") from None
+
+
 def ring_allreduce(
     n: int, message: ArrayLike, latency: ArrayLike, bandwidth: ArrayLike
 ) -> Float64[np.ndarray, "..."]:
@@ -155,7 +166,8 @@ def ring_allreduce(
         >>> float(ring_allreduce(4, message=4e6, latency=1e-3, bandwidth=1e9))
         0.012
     """
-    message, latency, bandwidth = (np.asarray(x, np.float64) for x in (message, latency, bandwidth))
+    n = whole("n", n)
+    message, latency, bandwidth = _link(message, latency, bandwidth)
     return np.asarray(2 * (n - 1) * latency + 2 * message * (n - 1) / n / bandwidth)
 
 
@@ -170,5 +182,5 @@ def parameter_server(
         >>> float(parameter_server(message=4e6, latency=1e-3, bandwidth=1e9))
         0.01
     """
-    message, latency, bandwidth = (np.asarray(x, np.float64) for x in (message, latency, bandwidth))
+    message, latency, bandwidth = _link(message, latency, bandwidth)
     return np.asarray(2 * (latency + message / bandwidth))

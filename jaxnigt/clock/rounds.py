@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float64, Int32
 from numpy.typing import ArrayLike
 
-from jaxnigt.checks import InputError, choice, instance, whole
+from jaxnigt.checks import InputError, choice, flag, instance, whole
 from jaxnigt.clock.batching import Kernel, over_profiles, per_round
 from jaxnigt.clock.communication import Communication, Model, model
 from jaxnigt.clock.counting import Cancel, Finish
@@ -119,6 +119,7 @@ def synchronous(
         >>> synchronous(power_law(4, 0.5, comm_scale=1.0), rounds=3).end
         array([3., 6., 9.])
     """
+    instance("profile", profile, Profile, "jn.profiles.equal(10)")
     shares = per_round("per_worker", per_worker, whole("rounds", rounds))
     rule = Synchronous(profile.n, int(shares[-1]))
     return run(rule, profile, shares * profile.n, key, comm_model, "cancel", counts)
@@ -219,7 +220,7 @@ def run(
 ) -> Rounds:
     """Rounds of a rule with the batch of each round given; see `collect` for the other arguments."""
     instance("profile", profile, Profile, "jn.profiles.equal(10)")
-    network = model(comm_model, "rounds")
+    network, counts = model(comm_model, "rounds"), flag("counts", counts)
     choice("restart", restart, RESTARTS)
     rule.sized(int(batches.max())).check(profile.n)
     finishes = restart == "finish"

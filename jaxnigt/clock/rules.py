@@ -24,7 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float64, Int, Int64, Num
 
-from jaxnigt.checks import InputError, fits, whole
+from jaxnigt.checks import InputError, room, whole
 from jaxnigt.clock.batching import asked
 from jaxnigt.clock.pace import Timetable, before
 from jaxnigt.registry import declare, named, register
@@ -177,10 +177,8 @@ class _Batched(Rule):
 
 def _anyone(self: Rule, size: int, heterogeneous: bool) -> Int[np.ndarray, " B"] | None:
     """Slots of rules that take gradients from whoever has them first; worker 0 stands for all."""
-    if heterogeneous:
-        return None
-    fits("batch", 8 * size)
-    return np.zeros(size, np.int32)
+    room("batch", size)
+    return None if heterogeneous else np.zeros(size, np.int32)
 
 
 @register("rennala")
@@ -261,8 +259,7 @@ class Synchronous(Rule):
     per_worker: int = 1
 
     def __post_init__(self) -> None:
-        whole("workers", self.workers)
-        whole("per_worker", self.per_worker)
+        whole("batch", whole("workers", self.workers) * whole("per_worker", self.per_worker))
 
     def done(self, counts: Num[Any, "... n"]) -> Bool[Any, "..."]:
         """Whether every worker has delivered its share."""
@@ -293,7 +290,7 @@ class Synchronous(Rule):
             raise InputError(
                 f"init_batch: got {size}, multiples of the {self.workers} workers are allowed."
             )
-        fits("batch", 8 * size)
+        room("batch", size)
         return np.arange(size, dtype=np.int32) % self.workers
 
     def hint_quota(self, n: int) -> tuple[Any, Any]:
@@ -335,11 +332,11 @@ RoundSizes = Int64[np.ndarray, " K"]
 
 def sizes(rule: Rule, rounds: int, first: int | None = None) -> RoundSizes:
     """The batch of each of K rounds, of which the first may have another."""
-    fits("rounds", 8 * whole("rounds", rounds))
+    room("rounds", whole("rounds", rounds))
     found = np.full(rounds, rule.batch or 0, np.int64)
-    if first is not None and first != rule.batch:
+    if first is not None and whole("init_batch", first) != rule.batch:
         if rule.batch is None or type(rule).sized is Rule.sized:
             raise InputError(f"init_batch: rounds of {named(rule)} have none, leave it out.")
-        rule.hint_slots(whole("init_batch", first), heterogeneous=False)  # refuses what is no batch
+        rule.hint_slots(first, heterogeneous=False)  # refuses what is no batch
         found[0] = first
     return found

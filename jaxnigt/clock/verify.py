@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 from jaxtyping import Bool, Float64
 
-from jaxnigt.checks import InvariantError
+from jaxnigt.checks import InputError, InvariantError, instance
 from jaxnigt.clock.arrivals import Arrivals
 from jaxnigt.clock.batching import asked, double_precision
 from jaxnigt.clock.rounds import Rounds
@@ -34,6 +34,9 @@ def verify(result: Rounds | Arrivals, profile: Profile) -> None:
         >>> from jaxnigt.profiles import linear
         >>> verify(rennala(linear(3), batch=4, rounds=2), linear(3))
     """
+    if not isinstance(result, Rounds | Arrivals):
+        raise InputError("result: Rounds or Arrivals are allowed, what the functions of jn.clock give.")
+    instance("profile", profile, Profile, "jn.profiles.equal(10)")
     time = result.end if isinstance(result, Rounds) else result.time
     if time.shape[:-1] != profile.shape:
         what = "end for each profile and round" if isinstance(result, Rounds) else "time for each update"

@@ -83,7 +83,7 @@ class Method:
                 "update: got a finished transformation, a function that makes one from the "
                 "hyperparameters is allowed, such as optax.adam without its arguments."
             )
-        if not self.hyperparameters:
+        if not isinstance(self.hyperparameters, Mapping) or not self.hyperparameters:
             raise InputError("hyperparameters: got none, at least one argument of `update` is needed.")
         try:
             inspect.signature(self.update).bind(**self.hyperparameters)

@@ -8,7 +8,7 @@ from typing import Literal
 
 from numpy.typing import ArrayLike
 
-from jaxnigt.checks import InputError, choice
+from jaxnigt.checks import InputError, choice, flag
 from jaxnigt.clock import ArrivalRule, Malenia, MSynchronous, Rennala, Rule, Synchronous
 from jaxnigt.methods.collection import Asynchronous, Collection, Weights, mean, worker_mean
 from jaxnigt.methods.method import Method, above_zero, at_params
@@ -262,6 +262,7 @@ def afedpg(
         'afedpg'
     """
     choice("schedule", schedule, _SCHEDULES)
+    lookahead = flag("lookahead", lookahead)
     chosen = None if rule is None else make("arrival_rule", rule)
     return Method(
         "afedpg" if lookahead else "afedpg_without_lookahead",
@@ -322,9 +323,9 @@ def citation(method: str | Method) -> str:
         >>> print(citation("n_pg_igt").splitlines()[0])
         @inproceedings{fatkhullin2023stochastic,
     """
-    name = method if isinstance(method, str) else method.name
+    name = method.name if isinstance(method, Method) else method
     known = {n: e for e in entries("method").values() for n in (e.name, *e.facts.get("variants", ()))}
-    if not known.get(name) or not known[name].facts.get("works"):
+    if not isinstance(name, str) or name not in known or not known[name].facts.get("works"):
         allowed = ", ".join(n for n, e in known.items() if e.facts.get("works"))
         raise InputError(f"method: got {name!r}, allowed are {allowed}.")
     text = resources.files("jaxnigt.methods").joinpath("works.bib").read_text(encoding="utf-8")

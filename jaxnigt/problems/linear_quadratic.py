@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
-from jaxnigt.checks import InputError, as_numbers, discount_factor, in_range, positive, whole
+from jaxnigt.checks import InputError, as_numbers, discount_factor, in_range, one_number, positive, whole
 from jaxnigt.problems.base import Params
 from jaxnigt.problems.score import EpisodicProblem, Sample
 from jaxnigt.registry import register
@@ -64,8 +64,9 @@ class LinearQuadratic(EpisodicProblem):
                 "(s, s), (s, a) and (W, s)."
             )
         in_range("noise", noise)
+        cost, noise = one_number("cost", cost), one_number("noise", noise)
         self.dynamics, self.control, self.goals = a, b, g
-        self.cost, self.noise, self.std = float(cost), float(noise), positive("std", std)
+        self.cost, self.noise, self.std = cost, noise, positive("std", std)
         self.discount, self.horizon = discount_factor(discount), whole("horizon", horizon)
         self.workers = None if len(g) == 1 else len(g)
 

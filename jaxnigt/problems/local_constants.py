@@ -12,7 +12,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Float64, Key
 
-from jaxnigt.checks import as_key, whole
+from jaxnigt.checks import InputError, as_key, as_numbers, flag, instance, whole
 from jaxnigt.problems.base import ExactProblem, Params
 
 
@@ -66,11 +66,24 @@ def local_constants(
         [3.] [1.] [1.]
     """
     whole("samples", samples, 2)
-    key = as_key("key", key)
+    instance("problem", problem, ExactProblem, "jn.problems.tabular()")
+    key, each = as_key("key", key), flag("each", each)
     with jax.enable_x64(True):
-        points = jax.tree.map(lambda x: jnp.asarray(x, float), params)
+        points = jax.tree.map(lambda x: jnp.asarray(as_numbers("params", x)), params)
+        _check(points, jax.eval_shape(problem.init, key))
         found = LocalConstants(*map(np.asarray, _all_points(problem, samples, each, points, key)))
     return found if each else LocalConstants(*(value[:, 0] for value in found))
+
+
+def _check(points: Params, one: Params) -> None:
+    """Raise InputError unless points are like one point with an axis in front."""
+    given, expected = jax.tree.leaves(points), jax.tree.leaves(one)
+    alike = jax.tree.structure(points) == jax.tree.structure(one)
+    if not alike or any(
+        x.shape[1:] != y.shape or not x.ndim or len(x) != len(given[0])
+        for x, y in zip(given, expected, strict=True)
+    ):
+        raise InputError("params: points like the problem's params, with an axis in front, are allowed.")
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2))

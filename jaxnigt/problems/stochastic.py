@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -9,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
-from jaxnigt.checks import InputError, whole
+from jaxnigt.checks import InputError, flag, whole
 from jaxnigt.problems.base import (
     Estimate,
     Evaluation,
@@ -125,6 +126,11 @@ def stochastic(
         2.0
     """
     workers = None if workers is None else whole("workers", workers)
+    minimise = flag("minimise", minimise)
+    _check_takes("objective", objective, "params", "key", "worker")
+    _check_takes("init", init, "key")
+    if exact is not None:
+        _check_takes("exact", exact, "params", "worker")
     given = objective, init, workers, minimise
     problem = Stochastic(*given) if exact is None else ExactStochastic(exact, *given)
     key, worker = jax.random.key(0), jnp.zeros((), jnp.int32)
@@ -133,6 +139,18 @@ def stochastic(
     if exact is not None:
         _check("exact", exact, params, worker)
     return problem
+
+
+def _check_takes(name: str, function: object, *arguments: str) -> None:
+    allowed = f"a function of {', '.join(arguments)} is allowed"
+    if not callable(function):
+        raise InputError(f"{name}: got {function!r}, {allowed}.")
+    try:
+        inspect.signature(function).bind(*arguments)
+    except TypeError as error:
+        raise InputError(f"{name}: {allowed}, this one says: {error}.") from None
+    except ValueError:  # a function of C's, which does not tell
+        return
 
 
 def _check(name: str, function: Callable[..., Any], *arguments: Any) -> None:

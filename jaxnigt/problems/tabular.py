@@ -10,11 +10,23 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
-from jaxnigt.checks import InputError, as_numbers, discount_factor, fits, whole
+from jaxnigt.checks import (
+    MOST_KEY,
+    InputError,
+    as_numbers,
+    as_sequence,
+    discount_factor,
+    room,
+    whole,
+    within,
+)
 from jaxnigt.constants import Constants, softmax_policy
 from jaxnigt.problems.base import Params
 from jaxnigt.problems.score import EpisodicProblem, Sample
 from jaxnigt.registry import register
+
+_MOST_ROWS, _MOST_ENTRIES = 10**5, 10**7
+"""Of tables that are drawn row by row, in about two seconds."""
 
 
 class MDP(NamedTuple):
@@ -184,11 +196,11 @@ def garnet(
     states, actions = whole("states", states), whole("actions", actions)
     if whole("branching", branching) > states:
         raise InputError(f"branching: got {branching}, 1 to states = {states} is allowed.")
-    if not 0 <= heterogeneity <= 1:
-        raise InputError(f"heterogeneity: got {heterogeneity!r}, numbers in [0, 1] are allowed.")
-    rng = np.random.default_rng(seed)
+    within("heterogeneity", heterogeneity, "[0, 1]")
+    rng = np.random.default_rng(whole("seed", seed, 0, MOST_KEY))
     count = whole("workers", workers) + 1  # The first problem is the common one.
-    fits("states", 4 * 8 * count * states * actions * states)
+    room("states", count * states * actions, _MOST_ROWS)
+    room("states", count * states * actions * states, _MOST_ENTRIES)
     transition = np.zeros((count, states, actions, states))
     for index in np.ndindex(count, states, actions):
         reached = rng.choice(states, branching, replace=False)
@@ -218,11 +230,14 @@ def gridworld(
         >>> tabular(gridworld(goals=((3, 3), (0, 3))))
         Tabular(states=16, actions=4, workers=2, discount=0.9, horizon=20)
     """
-    if not 0 <= slip < 1:
-        raise InputError(f"slip: got {slip!r}, numbers in [0, 1) are allowed.")
-    fits("size", 4 * 8 * 4 * whole("size", size) ** 4)
+    within("slip", slip, "[0, 1)")
+    room("size", 4 * whole("size", size) ** 4, _MOST_ENTRIES)
     cells = [(row, column) for row in range(size) for column in range(size)]
-    for goal in goals:
+    cell = "cells (row, column)"
+    ends = [tuple(as_sequence("goals", goal, cell)) for goal in as_sequence("goals", goals, cell)]
+    if not ends:
+        raise InputError("goals: got none, at least one cell is needed.")
+    for goal in ends:
         if goal not in cells:
             raise InputError(f"goals: got {goal!r}, cells from (0, 0) to {cells[-1]} are allowed.")
     moves = np.zeros((len(cells), 4, len(cells)))
@@ -231,10 +246,10 @@ def gridworld(
             to = np.clip([row + down, column + right], 0, size - 1)
             moves[at, action, to[0] * size + to[1]] = 1.0
     moves = (1 - slip) * moves + slip * moves.mean(axis=1, keepdims=True)
-    reward = np.array([[float(cell == goal) for cell in cells] for goal in goals])
-    start = np.zeros((len(goals), len(cells)))
+    reward = np.array([[float(at == goal) for at in cells] for goal in ends])
+    start = np.zeros((len(ends), len(cells)))
     start[:, 0] = 1.0
-    transition = np.broadcast_to(moves, (len(goals), *moves.shape))
+    transition = np.broadcast_to(moves, (len(ends), *moves.shape))
     return MDP(transition, np.broadcast_to(reward[..., None], (*reward.shape, 4)), start)
 
 

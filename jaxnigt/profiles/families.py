@@ -15,18 +15,24 @@ import numpy as np
 from jaxtyping import Float64
 from numpy.typing import ArrayLike
 
-from jaxnigt.checks import InputError, as_numbers, fits, in_range, positive, whole
+from jaxnigt.checks import (
+    MOST_KEY,
+    MOST_WORKERS,
+    InputError,
+    as_numbers,
+    in_range,
+    positive,
+    room,
+    whole,
+    within,
+)
 from jaxnigt.profiles.profile import Profile
 from jaxnigt.profiles.table import from_csv
 from jaxnigt.registry import entries, register
 
-_MOST = 10**8
-"""Entries of a table of power."""
-
 
 def _worker(n: int) -> Float64[np.ndarray, " n"]:
-    fits("n", 64 * whole("n", n))
-    return np.arange(1, n + 1, dtype=np.float64)
+    return np.arange(1, whole("n", n, most=MOST_WORKERS) + 1, dtype=np.float64)
 
 
 def _column(name: str, value: ArrayLike) -> np.ndarray:
@@ -102,7 +108,7 @@ def lognormal(n: int, sigma: ArrayLike = 1.0, seed: int = 0, comm: ArrayLike = 0
         array([1., 1.])
     """
     in_range("sigma", sigma)
-    z = np.random.default_rng(seed).standard_normal(len(_worker(n)))
+    z = np.random.default_rng(whole("seed", seed, 0, MOST_KEY)).standard_normal(len(_worker(n)))
     return Profile(np.exp(_column("sigma", sigma) * z), _column("comm", comm))
 
 
@@ -116,7 +122,7 @@ def decreasing(
         >>> decreasing(1, every=10.0, times=2).power[0]
         array([10., 20.])
     """
-    fits("times", 64 * whole("times", times) * whole("n", n))
+    room("times", whole("times", times) * len(_worker(n)))
     breaks = positive("every", every) * np.arange(1, times + 1)
     values = np.repeat(positive("factor", factor) ** np.arange(times + 1.0)[:, None], n, axis=1)
     return power_law(n, exponent).replace(power=(breaks, values))
@@ -141,12 +147,11 @@ def outages(
         >>> outages(2, length=5.0, until=10.0).power[1].shape
         (3, 2)
     """
-    if not 0 <= share < 1:
-        raise InputError(f"share: got {share!r}, numbers in [0, 1) are allowed.")
-    pieces = math.ceil(positive("until", until) / positive("length", length))
-    if pieces * n > _MOST:
-        raise InputError(f"until: it has {pieces:,} pieces of `length` for n = {n} workers, too many.")
-    away = np.random.default_rng(seed).random((pieces, n)) < share
+    within("share", share, "[0, 1)")
+    spans = positive("until", until) / positive("length", length)
+    room("until", spans * len(_worker(n)))
+    pieces = math.ceil(spans)
+    away = np.random.default_rng(whole("seed", seed, 0, MOST_KEY)).random((pieces, n)) < share
     values = np.concatenate([1.0 - away, np.ones((1, n))])
     return equal(n, compute, comm).replace(power=(length * np.arange(1, pieces + 1), values))
 

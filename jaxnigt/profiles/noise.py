@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float64, Key
 
-from jaxnigt.checks import InputError, positive
+from jaxnigt.checks import InputError, positive, within
 from jaxnigt.registry import declare, named, register
 
 
@@ -116,8 +116,7 @@ class BernoulliOutage(Noise):
     slowdown: float
 
     def __post_init__(self) -> None:
-        if not 0 <= self.probability < 1:
-            raise InputError(f"probability: got {self.probability!r}, numbers in [0, 1) are allowed.")
+        object.__setattr__(self, "probability", within("probability", self.probability, "[0, 1)"))
         object.__setattr__(self, "slowdown", positive("slowdown", self.slowdown))
 
     def quantile(self, uniform: Float64[Array, ""]) -> Float64[Array, ""]:

@@ -121,6 +121,8 @@ declare("profile", Profile)
 
 
 def _power(power: tuple[ArrayLike, ArrayLike], compute: np.ndarray) -> Power:
+    if not isinstance(power, tuple | list) or len(power) != 2:
+        raise InputError("power: two arrays are allowed, its breaks and its values.")
     breaks, values = (as_numbers("power", x, _ALLOWED) for x in power)
     good = breaks.ndim == 1 and np.isfinite(breaks).all() and (np.diff(breaks, prepend=0.0) > 0).all()
     if not good:

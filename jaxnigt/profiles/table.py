@@ -12,7 +12,7 @@ from typing import NamedTuple, NoReturn
 
 import numpy as np
 
-from jaxnigt.checks import InputError
+from jaxnigt.checks import InputError, as_path
 from jaxnigt.profiles.profile import Profile
 from jaxnigt.registry import register
 
@@ -60,7 +60,12 @@ def from_csv(
         ...     from_csv(file.name).compute
         array([1.5005,    inf])
     """
-    table = _Table(Path(path), _text(Path(path)), delimiter, comment)
+    path = as_path("path", path)
+    if columns is not None and not isinstance(columns, Mapping):
+        raise InputError(f"columns: got {columns!r}, names of columns by what they hold are allowed.")
+    if not isinstance(comment, str):
+        raise InputError(f"comment: got {comment!r}, a word is allowed.")
+    table = _Table(path, _text(path), delimiter, comment)
     wanted = {name: name for name in (*_NEEDED, _LABEL)} | dict(columns or {})
     if unknown := wanted.keys() - {*_NEEDED, _LABEL}:
         raise InputError(f"columns: got {min(unknown)!r}, allowed are compute, comm, profile.")
@@ -116,7 +121,7 @@ class _Table:
 
     def __init__(self, path: Path, text: str, delimiter: str | None, comment: str):
         self.path = path
-        if delimiter is not None and len(delimiter) != 1:
+        if delimiter is not None and not (isinstance(delimiter, str) and len(delimiter) == 1):
             raise InputError(f"delimiter: got {delimiter!r}, one character is allowed.")
         self._lines = _Lines(text, comment)
         self._delimiter = delimiter or _delimiter(self._lines.first())

@@ -89,9 +89,10 @@ def parse(text: str) -> int:
     """Bytes from "4 GiB", "512M" or a number of bytes; an InputError for anything else."""
     found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", text)
     unit = (found[2] or "B").upper() if found else ""
-    if found is None or unit not in _UNITS or float(found[1]) <= 0:
+    size = float(found[1]) * 1024 ** _UNITS[unit] if found and unit in _UNITS else 0.0
+    if not 0 < size < math.inf:
         raise InputError(f"memory: got {text!r}, a size such as 4GiB or 512MiB is allowed.")
-    return int(float(found[1]) * 1024 ** _UNITS[unit])
+    return int(size)
 
 
 def shown(size: float) -> str:

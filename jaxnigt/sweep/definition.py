@@ -42,9 +42,11 @@ def merged(path: Path, *, size: str | None = None, changes: Sequence[str] = ()) 
         InputError: one sentence naming the file, the key and what is allowed.
     """
     data = _with_bases(path, ())
-    sizes = data.pop("size", {})
+    given = data.pop("size", {})
     if size is not None:
-        if not isinstance(sizes, dict) or size not in sizes:
+        sizes = given if isinstance(given, dict) else {}
+        sizes = {name: table for name, table in sizes.items() if isinstance(table, dict)}
+        if size not in sizes:
             allowed = ", ".join(sizes) or "none, as it has no [size.NAME]"
             raise InputError(f"size: got {size!r}, {path} allows {allowed}.")
         for key, value in _dotted(sizes[size]):
@@ -146,6 +148,7 @@ def _down(place: Any, step: str, dotted: str) -> list[Any]:
 
 def parse(data: Plain, source: str = "definition") -> Definition:
     """Check a definition that is already a dictionary; raises as `merged` does."""
+    _check_whole(data, source)
     data = {**data, "module": modules(data)}
     if isinstance(data.get("depends"), str):
         data["depends"] = [data["depends"]]
@@ -182,6 +185,24 @@ def _check_sizes(definition: Definition, source: str) -> None:
         profiles += count if where.startswith("profiles") else 0
     profiles += len(grid.exponent) * len(grid.comm_scale) if grid else 0
     fits(f"{source}: workers", 64 * profiles * sum(definition.workers))
+
+
+def _check_whole(data: Plain, source: str) -> None:
+    """Raise InputError for a whole number of more than the 64 bits that TOML has.
+
+    Neither floats nor NumPy's arrays could hold it.
+    """
+    waiting: list[tuple[str, Any]] = [("", data)]
+    while waiting:
+        key, value = waiting.pop()
+        if isinstance(value, dict | list | tuple):
+            items = value.items() if isinstance(value, dict) else enumerate(value)
+            waiting += [(f"{key}.{inner}".removeprefix("."), found) for inner, found in items]
+        elif isinstance(value, int) and not -(2**63) <= value < 2**63:
+            given = value if value.bit_length() < 200 else f"one of {value.bit_length()} bits"
+            raise InputError(
+                f"{source}: {key}: got {given}, whole numbers from -2^63 to 2^63 - 1 are allowed."
+            )
 
 
 def modules(data: Plain) -> list[str]:

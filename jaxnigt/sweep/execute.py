@@ -15,7 +15,7 @@ import xarray as xr
 from rich.console import Console
 from rich.markup import escape
 
-from jaxnigt.checks import InputError, TrainingDiverged, choice
+from jaxnigt.checks import InputError, TrainingDiverged, as_path, choice
 from jaxnigt.sweep import cost, plan, report, reuse, screen, store
 from jaxnigt.sweep import definition as definitions
 from jaxnigt.sweep.dataset import assemble, diverged
@@ -75,7 +75,7 @@ def run(
         read = definitions.parse(dict(definition))
     else:
         read = definitions.read(definition, size=size, changes=changes)
-    folder = Path(out) if out is not None else store.usual_folder(read.name, size)
+    folder = as_path("out", out) if out is not None else store.usual_folder(read.name, size)
     status = execute(read, folder, console or Console(quiet=True), Options(**options))
     if status:
         raise RuntimeError(f"the sweep ended with status {status}, see {folder / store.LOGS}")

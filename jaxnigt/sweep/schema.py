@@ -23,7 +23,7 @@ from pydantic import Field, StrictBool, StrictInt, StrictStr
 import jaxnigt.methods
 import jaxnigt.problems
 import jaxnigt.profiles  # noqa: F401
-from jaxnigt.checks import MOST_KEY, InputError, as_seeds
+from jaxnigt.checks import MOST_KEY, MOST_SEEDS, MOST_WORKERS, InputError, as_seeds
 from jaxnigt.registry import KEYS, Entry, entries, hints, kind_of, known, lookup
 
 T = TypeVar("T")
@@ -235,7 +235,7 @@ class DimensionPower(Table):
 class TrainingTable(Table):
     """What all methods share; keys as in `jaxnigt.train`. Seeds are a number of them or a list."""
 
-    seeds: Positive | tuple[StrictInt, ...] = 3
+    seeds: Annotated[StrictInt, Field(ge=1, le=MOST_SEEDS)] | tuple[StrictInt, ...] = 3
     draws: Positive = 1
     key: Annotated[StrictInt, Field(ge=0, le=MOST_KEY)] = 0
     eval_every: Positive = 10
@@ -288,7 +288,7 @@ class Definition(Table):
     description: StrictStr = ""
     module: tuple[StrictStr, ...] = ()
     depends: tuple[StrictStr, ...] = ()
-    workers: Many[Positive] = (10,)
+    workers: Many[Annotated[StrictInt, Field(ge=1, le=MOST_WORKERS)]] = (10,)
     comm_model: Many[Any]
     arrival_model: Any = None
     figure: StrictBool = True

@@ -28,7 +28,7 @@ except ImportError:  # Windows, whose file systems all have locks
     fcntl = None
 
 from jaxnigt import files
-from jaxnigt.checks import InputError, fits
+from jaxnigt.checks import InputError, as_path, fits
 from jaxnigt.files import Damaged, placing, put
 from jaxnigt.sweep.fingerprint import PACKAGES, settings
 
@@ -272,7 +272,7 @@ def load(folder: str | Path) -> xr.DataTree:
         Traceback (most recent call last):
         jaxnigt.checks.InputError: folder: results/nothing/results.nc cannot be read
     """
-    path = Path(folder) / RESULTS
+    path = as_path("folder", folder) / RESULTS
     try:
         files.check_netcdf(path)
         with xr.open_datatree(path, engine="h5netcdf") as tree:

@@ -141,7 +141,7 @@ class ArrivalProgram(Program):
         collection, iterations = task.method.collection, task.iterations
         assert isinstance(collection, Asynchronous)
         profile = task.needed()
-        network = task.comm_model or "parallel"
+        network = task.network("parallel")
         found = []
         for key in task.clocks():
             arrivals = collection.arrivals(profile, iterations, key=key, comm_model=network)

@@ -17,7 +17,16 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Key
 
-from jaxnigt.checks import InputError, TrainingDiverged, as_key, as_seeds, instance, whole
+from jaxnigt.checks import (
+    InputError,
+    TrainingDiverged,
+    as_key,
+    as_seeds,
+    as_sequence,
+    flag,
+    instance,
+    whole,
+)
 from jaxnigt.clock.batching import make_room
 from jaxnigt.clock.communication import Model
 from jaxnigt.methods.collection import Asynchronous
@@ -118,6 +127,9 @@ def train(
     eval_every = min(10, iterations) if eval_every is None else whole("eval_every", eval_every)
     if eval_every > iterations:
         raise InputError(f"eval_every: got {eval_every}, 1 to iterations = {iterations} is allowed.")
+    flag("keep_diverged", keep_diverged)
+    if not (progress is None or isinstance(progress, bool) or callable(progress)):
+        raise InputError(f"progress: got {progress!r}, a function, True or None is allowed.")
     begin = time.perf_counter()
     make_room()
     first = as_key("key", key)
@@ -132,7 +144,7 @@ def train(
         clock_key(first),
         None if draws is None else whole("draws", draws),
         comm_model,
-        jax.local_devices() if devices is None else devices,
+        _devices(devices),
     )
     program = _program(task)
     keys = seed_keys(first, task.seeds)
@@ -158,6 +170,16 @@ def train(
         if progress:
             (_print if progress is True else progress)(done, iterations, kept.best())
     return _trace(program, state.params, kept, time.perf_counter() - begin)
+
+
+def _devices(devices: Sequence[Device] | None) -> Sequence[Device]:
+    """Those over which runs are spread, checked."""
+    if devices is None:
+        return jax.local_devices()
+    each = as_sequence("devices", devices, "JAX's devices")
+    if not each or not all(isinstance(one, jax.Device) for one in each):
+        raise InputError(f"devices: got {devices!r}, a list of JAX's devices is allowed.")
+    return each
 
 
 def clock_key(key: Key[Array, ""]) -> Key[Array, ""]:

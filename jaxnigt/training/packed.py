@@ -84,7 +84,7 @@ class PackedProgram(Program):
     def __init__(self, task: Task):
         collection, profile = task.method.collection, task.needed()
         assert isinstance(collection, Collection)
-        network, sizes = task.comm_model or "allreduce", task.method.sizes(task.iterations)
+        network, sizes = task.network("allreduce"), task.method.sizes(task.iterations)
         ends, counts = [], []
         for key in task.clocks():
             rounds = collection.rounds(profile, sizes, key=key, comm_model=network)

@@ -57,6 +57,10 @@ class Task(NamedTuple):
         random = self.profile is not None and self.profile.noise is not None
         return runs.draw_keys(self.key, self.draws if random else 1)
 
+    def network(self, usual: str) -> Model:
+        """The model of communication, the usual one where none was given."""
+        return usual if self.comm_model is None else self.comm_model
+
     def needed(self) -> Profile:
         """The profile, for methods that train along one."""
         if self.profile is None:
@@ -175,7 +179,7 @@ class RoundProgram(Program):
         self.first_differs = method.init_batch != collection.batch
         sizes = method.sizes(task.iterations)
         if task.profile is not None:
-            network = task.comm_model or "allreduce"
+            network = task.network("allreduce")
             collection.rounds(task.profile, sizes[:1], key=task.key, comm_model=network)
         super().__init__(task, None, sizes[None])
 

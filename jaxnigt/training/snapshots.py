@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from jaxnigt.checks import Stopped
+from jaxnigt.checks import Stopped, as_path
 from jaxnigt.files import load_arrays, save_arrays, sweep_up
 
 Tree = Any
@@ -82,7 +82,8 @@ class Snapshots:
         stopping: Callable[[], bool] = lambda: False,
         fingerprint: str | None = None,
     ):
-        self.folder, self.every, self.stopping = Path(folder).absolute(), every, stopping
+        self.folder = as_path("folder", folder).absolute()
+        self.every, self.stopping = every, stopping
         self.fingerprint = fingerprint
         self.restored = False
         self._last = time.monotonic()

@@ -9,7 +9,7 @@ import xarray as xr
 from jaxtyping import Float, Int
 from numpy.typing import ArrayLike
 
-from jaxnigt.checks import InputError
+from jaxnigt.checks import InputError, as_numbers
 
 SECONDS = {"units": "s"}
 
@@ -52,8 +52,8 @@ def time_to(
     labelled = [isinstance(x, xr.DataArray) for x in (values, times)]
     if any(labelled):
         return _labelled(values, times, threshold)
-    values, times = np.asarray(values), np.asarray(times, np.float64)
-    threshold = np.asarray(threshold, np.float64)
+    values, times = as_numbers("values", values), as_numbers("times", times)
+    threshold = as_numbers("threshold", threshold)
     if not values.ndim or not times.ndim or values.shape[-1] != times.shape[-1]:
         raise InputError(
             f"times: got shape {times.shape} for values {values.shape}, equal lengths are allowed."
@@ -118,5 +118,10 @@ def eval_times(
         >>> eval_times(np.array([1.0, 2.0, 3.0]), np.array([0, 2]))
         array([0., 2.])
     """
+    end, at = as_numbers("end", end), as_numbers("eval_rounds", eval_rounds)
+    if not end.ndim:
+        raise InputError(f"end: got shape {end.shape}, at least an axis of rounds is needed.")
+    if not ((at >= 0) & (at <= end.shape[-1]) & (at == np.floor(at))).all():
+        raise InputError(f"eval_rounds: whole numbers from 0 to {end.shape[-1]} are allowed.")
     start = np.concatenate([np.zeros((*end.shape[:-1], 1)), end], axis=-1)
-    return start[..., eval_rounds]
+    return start[..., at.astype(int)]

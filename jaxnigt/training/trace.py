@@ -13,7 +13,7 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Array, Float, Float64, Int, Key
 
-from jaxnigt.checks import InputError, as_key, instance, whole
+from jaxnigt.checks import InputError, as_key, as_path, instance, whole
 from jaxnigt.clock import verify
 from jaxnigt.clock.communication import Model
 from jaxnigt.files import Damaged, check_netcdf, of_json
@@ -201,7 +201,7 @@ class Trace:
             InputError: a file that holds no trace, or a rule that is not known here.
         """
         try:
-            check_netcdf(Path(path))
+            check_netcdf(as_path("path", path))
             dataset = xr.load_dataset(path, engine="h5netcdf")
             described = of_json(dataset.attrs["method_collection"])
             return cls.from_xarray(dataset, method or _rebuilt(described))

@@ -9,7 +9,17 @@ import numpy as np
 from jaxtyping import Float, Int
 from numpy.typing import ArrayLike
 
-from jaxnigt.checks import InputError, fits, in_range, positive, whole
+from jaxnigt.checks import (
+    InputError,
+    as_numbers,
+    as_sequence,
+    in_range,
+    one_number,
+    positive,
+    room,
+    whole,
+    within,
+)
 from jaxnigt.constants import (
     CHAIN_CURVATURE,
     CHAIN_DROP,
@@ -22,6 +32,10 @@ from jaxnigt.constants import (
 )
 from jaxnigt.problems.chains.chain import Chain, QuadraticChain, ZeroChain
 from jaxnigt.registry import register
+
+_FAR = 1e50
+_MOST = 10**6
+"""Coordinates of a chain."""
 
 
 @register("chain")
@@ -61,7 +75,7 @@ def chain(
         >>> problem.levels, problem.probability
         (array([28], dtype=int32), array([0.0625]))
     """
-    slope = 2 * positive("epsilon", epsilon)
+    slope = 2 * _size("epsilon", epsilon)
     probability = np.array([_chance(slope, sigma)])
     return _one_chain(np.ones((1, 2)), probability, slope, delta, L_g, L_h, sigma, epsilon, threshold)
 
@@ -94,10 +108,11 @@ def chain_group(
         array([1.    , 1.    , 0.0625, 0.0625])
     """
     n = whole("workers", workers, 2)
-    held = sorted({owner % n for owner in owners if -n <= owner < n})
+    given = as_sequence("owners", owners, "numbers of workers")
+    held = sorted({owner % n for owner in given if -n <= whole("owners", owner, -n) < n})
     if not held or len(held) != len(owners):
         raise InputError(f"owners: got {owners}, different workers of {-n} to {n - 1} are allowed.")
-    slope, share = 2 * positive("epsilon", epsilon), n / len(held)
+    slope, share = 2 * _size("epsilon", epsilon), n / len(held)
     shares, probability = np.zeros((n, 2)), np.ones(n)
     shares[held], probability[held] = share, _chance(share * slope, sigma)
     return _one_chain(shares, probability, slope, delta, L_g, L_h, sigma, epsilon, threshold)
@@ -129,13 +144,12 @@ def chain_split(
         array([10], dtype=int32)
     """
     n = whole("workers", workers, 2)
-    if not all(0 <= owner < n for owner in owners) or owners[0] == owners[1]:
+    pair = as_sequence("owners", owners, "numbers of workers")
+    if len(pair) != 2 or pair[0] == pair[1] or max(whole("owners", owner, 0) for owner in pair) >= n:
         raise InputError(f"owners: got {owners}, two different workers of 0 to {n - 1} are allowed.")
     shares = np.zeros((n, 2))
-    shares[list(owners), [0, 1]] = n
-    return _one_chain(
-        shares, np.ones(n), positive("epsilon", epsilon), delta, L_g, L_h, 0.0, epsilon, 0.0
-    )
+    shares[pair, [0, 1]] = n
+    return _one_chain(shares, np.ones(n), _size("epsilon", epsilon), delta, L_g, L_h, 0.0, epsilon, 0.0)
 
 
 @register("chain_blocks")
@@ -171,10 +185,10 @@ def chain_blocks(
         >>> chain_blocks(slowness=[1.0, 3.0]).levels
         array([26, 37], dtype=int32)
     """
-    h = np.asarray(slowness, np.float64)
+    h = as_numbers("slowness", slowness)
     if h.ndim != 1 or len(h) < 2 or not (np.isfinite(h) & (h > 0)).all():
         raise InputError(f"slowness: got {slowness!r}, two or more finite numbers above 0 are allowed.")
-    n, delta, epsilon = len(h), positive("delta", delta), positive("epsilon", epsilon)
+    n, delta, epsilon = len(h), _size("delta", delta), _size("epsilon", epsilon)
     blocks = [_blocks(h, power, L_g, L_h, sigma, epsilon) for power in (1.0, 4 / 3)]
     # How much of delta each second of the blocks' common time takes, at 12 for each coordinate.
     rates = [(CHAIN_DROP * g * b * p / h).sum() for g, b, p in blocks]
@@ -208,23 +222,31 @@ def chain_deterministic(
         >>> chain_deterministic().levels
         array([20], dtype=int32)
     """
-    positive("L_h", L_h)
-    scale = positive("L_g", L_g) / QUADRATIC_SMOOTHNESS
-    mu = (4 * positive("epsilon", epsilon) * L_h / (QUADRATIC_THIRD * scale**2)) ** (4 / 7)
+    _size("L_h", L_h)
+    scale = _size("L_g", L_g) / QUADRATIC_SMOOTHNESS
+    mu = (4 * _size("epsilon", epsilon) * L_h / (QUADRATIC_THIRD * scale**2)) ** (4 / 7)
     width = QUADRATIC_THIRD * scale * mu / L_h
     height = scale * width**2
-    room = (positive("delta", delta) / height - math.sqrt(mu) / 2) / (QUADRATIC_DROP * mu)
-    if mu > 1 or room < 1:
+    longest = (_size("delta", delta) / height - math.sqrt(mu) / 2) / (QUADRATIC_DROP * mu)
+    if mu > 1 or longest < 1:
         raise InputError(
             f"epsilon: got {epsilon!r}, which no chain is hard for; smaller ones are allowed, or a "
             "larger delta or L_g."
         )
-    length = math.floor(room)
+    room("epsilon", longest, _MOST)
+    length = math.floor(longest)
     links = np.append(np.ones(length), 0.0)
     scales = (np.array([each]) for each in (height, width, mu))
     function = QuadraticChain(links, *scales)  # pyright: ignore[reportArgumentType]
     constants = Constants(L_g, L_h, 0.0, delta)
     return Chain(function, np.ones(1), np.array([length]), constants, epsilon)
+
+
+def _size(name: str, value: float) -> float:
+    """Check that a number is above 0 and near enough to 1 for products of its powers to be numbers."""
+    if not 1 / _FAR <= positive(name, value) <= _FAR:
+        raise InputError(f"{name}: got {value:g}, numbers from {1 / _FAR:g} to {_FAR:g} are allowed.")
+    return float(value)
 
 
 def _one_chain(
@@ -240,7 +262,7 @@ def _one_chain(
 ) -> Chain:
     """One zero-chain with workers' shares of its odd and even terms, as long as delta allows."""
     b = _width(slope, L_g, L_h)
-    length = _lengths(np.array([positive("delta", delta)]), np.array([slope * b]), epsilon)
+    length = _lengths(np.array([_size("delta", delta)]), np.array([slope * b]), epsilon)
     terms = shares[:, None, np.arange(length[0]) % 2]
     constants = Constants(L_g, _curvature(slope, b, L_h), sigma, delta)
     function = _zero_chain(terms, [slope * b], [b], threshold)
@@ -260,18 +282,19 @@ def _zero_chain(
     terms: Float[np.ndarray, "W C T"], height: ArrayLike, width: ArrayLike, threshold: float
 ) -> ZeroChain:
     """A `ZeroChain` in float64."""
-    if not 0 <= threshold < 0.5:
-        raise InputError(f"threshold: got {threshold!r}, numbers in [0, 1/2) are allowed.")
+    within("threshold", threshold, "[0, 1/2)")
     arrays = (np.asarray(a, np.float64) for a in (terms, height, width, threshold))
     return ZeroChain(*arrays)  # pyright: ignore[reportArgumentType]
 
 
 def _width(slope: float, L_g: float, L_h: float | None) -> float:
     """The least b for which slope b F_T(x / b) has the constants L_g and L_h (any with None or inf)."""
-    L_h = math.inf if L_h is None else L_h
+    L_h = math.inf if L_h is None else one_number("L_h", L_h)
     if not L_h > 0:
         raise InputError(f"L_h: got {L_h!r}, numbers above 0 are allowed, inf and None among them.")
-    smooth = CHAIN_SMOOTHNESS * slope / positive("L_g", L_g)
+    if L_h < math.inf:
+        _size("L_h", L_h)
+    smooth = CHAIN_SMOOTHNESS * slope / _size("L_g", L_g)
     return max(smooth, math.sqrt(CHAIN_CURVATURE * slope / L_h))
 
 
@@ -285,21 +308,19 @@ def _lengths(
     delta: Float[np.ndarray, " C"], height: Float[np.ndarray, " C"], epsilon: float
 ) -> Int[np.ndarray, " C"]:
     """How many coordinates chains may have when f may fall by `delta` along each of them."""
-    with np.errstate(over="ignore"):
-        room = np.minimum(np.floor(delta / (CHAIN_DROP * height)), 2.0**62)
-    fits("epsilon", 32 * room.size**2 * int(room.max()))
-    found = room.astype(int)
-    if (found < 1).any():
+    found = np.floor(delta / (CHAIN_DROP * height))
+    room("epsilon", found.sum(), _MOST)
+    if not (found >= 1).all():
         raise InputError(
             f"epsilon: got {epsilon!r}, which no coordinate is left for; smaller ones are allowed, or a "
             "larger delta, L_g or L_h."
         )
-    return found
+    return found.astype(int)
 
 
 def _chance(slope: float, sigma: float) -> float:
     """p for which a gradient with coordinates of at most 23 slope has a variance of at most sigma^2."""
     # The variance is below (23 slope)^2 / p. The noisy coordinate is in fact at most e^(3/2) slope, as
     # Psi' is 0 where a coordinate is undiscovered (derived): a chain could be 26 times as noisy.
-    in_range("sigma", sigma)
-    return 1.0 if sigma == 0 else min(1.0, (CHAIN_STEEPEST * slope / sigma) ** 2)
+    in_range("sigma", one_number("sigma", sigma))
+    return 1.0 if sigma == 0 else min(1.0, CHAIN_STEEPEST * slope / sigma) ** 2
