@@ -7,6 +7,7 @@ import functools
 import hashlib
 import itertools
 import json
+import math
 import re
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
@@ -26,6 +27,8 @@ from jaxnigt.sweep.schema import Definition, Plain, leaves, title
 
 GRID = "grid"
 _LONGEST = 100
+_MOST_PARTS = 10_000
+"""Units of a method, which are planned one by one."""
 
 
 class Batch(NamedTuple):
@@ -339,10 +342,16 @@ def split(unit: Unit, problem: Problem, method: Method, budget: int) -> list[Uni
     for axis, size in enumerate(sizes):
         for count in (k for k in range(1, size + 1) if size % k == 0):
             counts[axis] = count
+            if math.prod(counts) > _MOST_PARTS:
+                raise InputError(
+                    f"memory: {unit.label} would be cut into more than {_MOST_PARTS:,} units, more memory "
+                    "or fewer values are needed."
+                )
             # All parts are as large as the first.
-            parts = _parts(unit, counts)
-            needed = cost.unit_bytes(problem, method, parts[0])
+            first = [range(size // n) for size, n in zip(sizes, counts, strict=True)]
+            needed = cost.unit_bytes(problem, method, reuse.part(unit, first))
             if needed <= budget:
+                parts = _parts(unit, counts)
                 of = [f".{i}of{len(parts)}" if len(parts) > 1 else "" for i in range(1, len(parts) + 1)]
                 return [
                     dataclasses.replace(part, bytes=needed, label=unit.label + number)
