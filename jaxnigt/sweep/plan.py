@@ -344,8 +344,8 @@ def split(unit: Unit, problem: Problem, method: Method, budget: int) -> list[Uni
             counts[axis] = count
             if math.prod(counts) > _MOST_PARTS:
                 raise InputError(
-                    f"memory: {unit.label} would be cut into more than {_MOST_PARTS:,} units, more memory "
-                    "or fewer values are needed."
+                    f"memory: {unit.label} would be cut into more than {_MOST_PARTS:,} units, more "
+                    "memory or fewer values are needed."
                 )
             # All parts are as large as the first.
             first = [range(size // n) for size, n in zip(sizes, counts, strict=True)]

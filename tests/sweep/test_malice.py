@@ -319,21 +319,25 @@ DEFINITIONS = {
     "seeds": (
         "seeds = 1",
         f"seeds = {10**9}",
-        "methods.0: its lists, with seeds and workers, have 1,000,000,000",
+        "training.seeds: got 1000000000",
     ),
-    "workers": ("workers = 2", f"workers = {MANY}", "workers: it would take"),
+    "workers": ("workers = 2", f"workers = {MANY}", "workers: got 1000000000000"),
     "iterations": ("iterations = 4", f"iterations = {10**15}", "memory: rennala_nigt needs"),
-    "batch": ("batch = 2,", f"batch = {MANY},", "batch: it would take"),
-    "first batch": ("batch = 2,", f"batch = 2, init_batch = {MANY},", "batch: it would take"),
-    "horizon": ("horizon = 2", f"horizon = {MANY}", "memory: rennala_nigt needs"),
-    "states": ("horizon = 2", f"states = {10**6}", "problem.states: it would take"),
+    "batch": ("batch = 2,", f"batch = {MANY},", "batch: whole numbers from 1 to 2147483647"),
+    "first batch": ("batch = 2,", f"batch = 2, init_batch = {MANY},", "init_batch: whole numbers"),
+    "horizon": ("horizon = 2", f"horizon = {2**31 - 1}", "memory: rennala_nigt needs"),
+    "states": ("horizon = 2", f"states = {10**6}", "problem.states: it asks for 6,000,000 numbers"),
     "evaluation": ("eval_batch = 2", f"eval_batch = {MANY}", "memory: rennala_nigt needs"),
     "chain": (
         '"tabular", horizon = 2',
         '"chain", epsilon = 1e-20, delta = 1e300',
-        "epsilon: it would take",
+        "problem.delta: got 1e+300",
     ),
-    "pieces": ('family = "equal"', f'family = "decreasing", times = {MANY}', "times: it would take"),
+    "pieces": (
+        'family = "equal"',
+        f'family = "decreasing", times = {MANY}',
+        "times: whole numbers from 1 to 2147483647",
+    ),
     "grid": (
         "workers = 2",
         "workers = 2\ngrid = { exponent = { start = 0, stop = 1, num = 100000 }, "
