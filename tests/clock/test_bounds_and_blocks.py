@@ -119,10 +119,10 @@ def test_programs_are_forgotten_before_memory_maps_run_out(compiling, monkeypatc
     program = jax.jit(lambda x: x * 3.0 + 1.0)
     program(jnp.zeros(7))
     limit.write_text("100000000\n")
-    compiling(3)
+    compiling(41)  # numbers that no other test has
     assert program._cache_size() == 1
     limit.write_text("100\n")
-    compiling(5)
+    compiling(43)
     assert program._cache_size() == 0
     assert program(jnp.zeros(7))[0] == 1.0
 

@@ -146,8 +146,8 @@ def _compare(one, other, outcome):
 
 
 FOUND = {
-    "it is nested too deeply": {"workers": Raw("[" * 3000 + "]" * 3000)},
-    "too many digits": {"workers": Raw("9" * 5000)},
+    "it has too many levels": {"workers": Raw("[" * 3000 + "]" * 3000)},
+    "is not valid TOML": {"workers": Raw("9" * 5000)},
     "one of 20000 bits": {"workers": Raw("0x" + "f" * 5000)},
     "workers: got 9999999999, input should be less": {"workers": 9_999_999_999},
     "seeds: got 9999999999, input should be less": {"training": TRAINING | {"seeds": 9_999_999_999}},

@@ -228,11 +228,11 @@ def test_a_unit_that_raises_is_named_and_the_others_go_on(
     monkeypatch.setattr(work, "compute", raising)
     status, output = here(capsys, monkeypatch, "sweep", definition, "--out", out)
     assert status == 1
-    assert "failed: malenia_nigt: RuntimeError: the cable was pulled" in output
+    assert re.search(r"failed: malenia_nigt[^:]*: RuntimeError: the cable was pulled", output)
     log = next((out / "logs").glob("*.log")).read_text()
     assert "Traceback" in log
     _, output = here(capsys, monkeypatch, "status", out)
-    assert "failed: malenia_nigt: RuntimeError: the cable was pulled" in " ".join(output.split())
+    assert "RuntimeError: the cable was pulled" in " ".join(output.split())
     monkeypatch.setattr(work, "compute", compute)
     status, output = here(capsys, monkeypatch, "sweep", definition, "--out", out)
     assert status == 0
@@ -338,14 +338,14 @@ def test_a_grid_that_no_method_replays_is_empty(definition, tmp_path, capsys, mo
 
 
 def test_snapshots_go_on_from_where_they_were_taken(tmp_path):
-    """Bit by bit, for rounds and for arrivals, stopped after every evaluation."""
+    """Bit by bit, for rounds and for arrivals, stopped at the first safe point of every try."""
     problem = jn.problems.tabular(horizon=5, workers=3)
     profile = jn.profiles.power_law(3, [0.0, 1.0])
     for method in (jn.methods.malenia_nigt(6, stepsize=[0.01, 0.1]), jn.methods.afedpg()):
-        arguments = {"iterations": 40, "seeds": 2, "profile": profile, "eval_every": 8}
+        arguments = {"iterations": 10, "seeds": 2, "profile": profile, "eval_every": 4}
         whole = jn.train(problem, method, **arguments)
         folder = tmp_path / method.name
-        for done in (8, 16, 24, 32, 40):
+        for done in range(1, 11):
             kept = jn.Snapshots(folder, stopping=lambda: True)
             with pytest.raises(jn.Stopped) as stopped:
                 jn.train(problem, method, **arguments, snapshots=kept)
