@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 from jaxtyping import Float64
+
+from jaxnigt import machine
 
 _LONGEST = 1000
 """Characters of a message, so that a table of the user's in it does not fill the screen."""
@@ -103,12 +104,12 @@ def whole(name: str, value: object, least: int = 1, most: int = MOST) -> int:
 
 
 def fits(name: str, size: int) -> None:
-    """Check that so many bytes fit into half of the machine's memory, before anything is made."""
-    most = psutil.virtual_memory().total // 2
+    """Check that so many bytes fit into half of the memory that there is, before anything is made."""
+    most = machine.memory() // 2
     if size > most:
         raise InputError(
-            f"{name}: it would take {size:,} bytes, at most {most:,} are allowed, half of the machine's "
-            "memory."
+            f"{name}: it would take {size:,} bytes, at most {most:,} are allowed, half of the memory "
+            "that there is."
         )
 
 

@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING
 import jax
 import numpy as np
 import platformdirs
-import psutil
 import xarray as xr
 from jaxtyping import Float, Int
 
+from jaxnigt import machine
 from jaxnigt.checks import InputError, as_key
 from jaxnigt.methods import Asynchronous, Method
 from jaxnigt.problems import PolicyGradient, Problem
@@ -78,11 +78,11 @@ _ENTRIES = 2**26
 
 
 def default_budget() -> int:
-    """Bytes: three quarters of an accelerator's memory, half of the machine's on CPU."""
+    """Bytes: three quarters of an accelerator's memory, on a CPU half of what the process may use."""
     stats = jax.local_devices()[0].memory_stats() or {}
     if "bytes_limit" in stats:
         return int(0.75 * stats["bytes_limit"])
-    return psutil.virtual_memory().total // 2
+    return machine.memory() // 2
 
 
 def parse(text: str) -> int:
@@ -280,8 +280,7 @@ def use_all_cores(most: int = _MOST_DEVICES, *, lapack: bool = True) -> None:
     """
     if "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", ""):
         return
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    devices = int(os.environ.get("JAX_NUM_CPU_DEVICES", min(cores, most)))
+    devices = int(os.environ.get("JAX_NUM_CPU_DEVICES", min(machine.cores(), most)))
     with contextlib.suppress(RuntimeError):  # JAX has started
         jax.config.update("jax_num_cpu_devices", devices)
         if lapack and devices > 1:
