@@ -8,7 +8,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
@@ -24,7 +24,52 @@ _UNIT = re.compile(r"(?P<name>.*?)\s*[\[(]\s*(?P<unit>[^\])]*?)\s*[\])]")
 _DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+([eE][+-]?\d+)?")
 
 
-@register("from_csv")
+def _parts(
+    path: str | Path,
+    columns: Mapping[str, str] | None = None,
+    delimiter: str | None = None,
+    comment: str = "#",
+) -> dict[str | None, list[list[float]]]:
+    """Rows of compute and comm by the label of their profile, None where there is no such column."""
+    path = as_path("path", path)
+    if columns is not None and not isinstance(columns, Mapping):
+        raise InputError(f"columns: got {columns!r}, names of columns by what they hold are allowed.")
+    if not isinstance(comment, str):
+        raise InputError(f"comment: got {comment!r}, a word is allowed.")
+    table = _Table(path, _text(path), delimiter, comment)
+    wanted = {name: name for name in (*_NEEDED, _LABEL)} | dict(columns or {})
+    if unknown := wanted.keys() - {*_NEEDED, _LABEL}:
+        raise InputError(f"columns: got {min(unknown)!r}, allowed are compute, comm, profile.")
+    found = {name: table.column(theirs) for name, theirs in wanted.items()}
+    for name in (*_NEEDED, *(columns or {})):
+        if found[name] is None:
+            called = "" if wanted[name] == name else f" (called {wanted[name]!r})"
+            table.refuse(
+                f"column {name!r}{called} is missing, the columns compute and comm are needed (comm is "
+                f"0 where communication is free), found are {', '.join(table.names[:_SHOWN]) or 'none'}"
+            )
+    label = found[_LABEL]
+    groups: dict[str | None, list[list[float]]] = {}
+    for row in table.rows():
+        compute = table.seconds(row, found["compute"])
+        dead = math.isinf(compute)
+        comm = 0.0 if dead else table.seconds(row, found["comm"])
+        groups.setdefault(None if label is None else row.cells[label.place], []).append([compute, comm])
+    if not groups:
+        table.refuse("there are no rows, one row a worker is needed")
+    if len({len(group) for group in groups.values()}) > 1:
+        each = ", ".join(f"{name!r} {len(group)}" for name, group in list(groups.items())[:_SHOWN])
+        table.refuse(f"profiles differ in length ({each}), each needs the same number of workers")
+    return groups
+
+
+def labels(*arguments: Any, **options: Any) -> tuple[str, ...] | None:
+    """The labels of the profiles in a table, None where they have none; arguments as of `from_csv`."""
+    found = _parts(*arguments, **options)
+    return None if None in found else tuple(map(str, found))
+
+
+@register("from_csv", labels=labels)
 def from_csv(
     path: str | Path,
     *,
@@ -38,7 +83,7 @@ def from_csv(
     names, such as "compute [ms]". Capitals and spaces around names make no difference. A dead worker's
     `comm` may be blank. An optional column `profile` labels rows that belong together: the result then
     has one leading axis with the profiles in their order of appearance, all with the same number of
-    workers. Other columns are left alone.
+    workers. A sweep has each of them under its label. Other columns are left alone.
 
     Args:
         path: of a text file in UTF-8, of at most 67,108,864 characters.
@@ -60,37 +105,9 @@ def from_csv(
         ...     from_csv(file.name).compute
         array([1.5005,    inf])
     """
-    path = as_path("path", path)
-    if columns is not None and not isinstance(columns, Mapping):
-        raise InputError(f"columns: got {columns!r}, names of columns by what they hold are allowed.")
-    if not isinstance(comment, str):
-        raise InputError(f"comment: got {comment!r}, a word is allowed.")
-    table = _Table(path, _text(path), delimiter, comment)
-    wanted = {name: name for name in (*_NEEDED, _LABEL)} | dict(columns or {})
-    if unknown := wanted.keys() - {*_NEEDED, _LABEL}:
-        raise InputError(f"columns: got {min(unknown)!r}, allowed are compute, comm, profile.")
-    found = {name: table.column(theirs) for name, theirs in wanted.items()}
-    for name in (*_NEEDED, *(columns or {})):
-        if found[name] is None:
-            called = "" if wanted[name] == name else f" (called {wanted[name]!r})"
-            table.refuse(
-                f"column {name!r}{called} is missing, the columns compute and comm are needed (comm is "
-                f"0 where communication is free), found are {', '.join(table.names[:_SHOWN]) or 'none'}"
-            )
-    label = found[_LABEL]
-    groups: dict[str, list[list[float]]] = {}
-    for row in table.rows():
-        compute = table.seconds(row, found["compute"])
-        dead = math.isinf(compute)
-        comm = 0.0 if dead else table.seconds(row, found["comm"])
-        groups.setdefault("" if label is None else row.cells[label.place], []).append([compute, comm])
-    if not groups:
-        table.refuse("there are no rows, one row a worker is needed")
-    if len({len(group) for group in groups.values()}) > 1:
-        each = ", ".join(f"{name!r} {len(group)}" for name, group in list(groups.items())[:_SHOWN])
-        table.refuse(f"profiles differ in length ({each}), each needs the same number of workers")
-    times = np.array(list(groups.values()))
-    times = times[0] if label is None else times
+    parts = _parts(path, columns, delimiter, comment)
+    times = np.array(list(parts.values()))
+    times = times[0] if None in parts else times
     try:
         return Profile(times[..., 0], times[..., 1])
     except InputError as error:

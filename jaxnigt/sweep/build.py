@@ -96,8 +96,15 @@ def method(table: Plain, workers: int) -> Method:
     return method
 
 
+def profile_labels(table: Plain) -> tuple[str, ...] | None:
+    """Labels of the profiles that a table stands for, None where it stands for one."""
+    own = lookup("profile", table["family"]).facts.get("labels")
+    others = {key: value for key, value in table.items() if key not in ("family", "noise")}
+    return None if own is None else own(**others)
+
+
 def profile(table: Plain, workers: int, dimension: int) -> Profile:
-    """One profile of n workers; d is for numbers that grow with it.
+    """One profile of n workers, or several with `profile_labels`; d is for numbers that grow with it.
 
     Raises:
         InputError: naming a key of the profile.
@@ -112,7 +119,8 @@ def profile(table: Plain, workers: int, dimension: int) -> Profile:
     counted = "n" in inspect.signature(lookup("profile", given["family"]).maker).parameters
     others: dict[str, Any] = {"n": workers} if counted else {}
     found = make("profile", given, **others)
-    if found.shape or found.n != workers:
+    labels = profile_labels(table)
+    if found.shape != (() if labels is None else (len(labels),)) or found.n != workers:
         raise InputError(
             f"{table['family']}: it has {max(1, found.compute.size // found.n)} profile(s) of {found.n} "
             f"workers, one of workers = {workers} is allowed, a key at the top of the definition."

@@ -8,6 +8,7 @@ import importlib.util
 import itertools
 import linecache
 import math
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,6 +24,8 @@ from jaxnigt.sweep.schema import Definition, Plain, model
 
 _MOST = 1_000_000
 """Runs of a method and profiles of a table. Each takes some memory before anything is trained."""
+_FILES = re.compile(r"(size\.[^.]+\.)?((problem\.)?module|depends|profiles\.(.+\.)?path)")
+"""Keys that name files, as they are or in a size, where profiles are named by their labels."""
 
 
 def read(path: str | Path, *, size: str | None = None, changes: Sequence[str] = ()) -> Definition:
@@ -68,16 +71,7 @@ def _with_bases(path: Path, above: tuple[Path, ...]) -> Plain:
     if path.resolve() in above:
         raise InputError(f"{path}: base leads back to the file itself, a chain of files is allowed.")
     data = _toml(path)
-    # Files are looked for beside the definition that names them, wherever it is run from.
-    profiles = data.get("profiles")
-    places = [("path", table) for table in (profiles if isinstance(profiles, list) else [])]
-    lists = [("module", data), ("depends", data), ("module", data.get("problem"))]
-    for key, table in [*places, *lists]:
-        given = table.get(key) if isinstance(table, dict) else None
-        if isinstance(given, str):
-            table[key] = str(path.parent / given)
-        elif isinstance(given, list) and key != "path":
-            table[key] = [str(path.parent / str(one)) for one in given]
+    _beside(path.parent, data)
     bases = data.pop("base", [])
     whole: Plain = {}
     for base in bases if isinstance(bases, list) else [bases]:
@@ -85,6 +79,22 @@ def _with_bases(path: Path, above: tuple[Path, ...]) -> Plain:
             raise InputError(f"{path}: base: got {base!r}, names of files are allowed.")
         _lay(_with_bases(path.parent / base, (*above, path.resolve())), whole)
     return _lay(data, whole)
+
+
+def _beside(folder: Path, table: Plain, within: str = "") -> None:
+    """Look for files beside the definition that names them, in any of its tables, wherever it is run."""
+    for key, value in table.items():
+        place = f"{within}.{key}".removeprefix(".")
+        inner = [value] if isinstance(value, dict) else value if isinstance(value, list) else []
+        for one in inner:
+            if isinstance(one, dict):
+                _beside(folder, one, place)
+        if not _FILES.fullmatch(place):
+            continue
+        if isinstance(value, str):
+            table[key] = str(folder / value)
+        elif isinstance(value, list) and not place.endswith("path"):
+            table[key] = [str(folder / str(one)) for one in value]
 
 
 def _lay(above: Plain, below: Plain) -> Plain:

@@ -10,6 +10,7 @@ import json
 import math
 import re
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -141,12 +142,9 @@ def short(label: str) -> str:
 def panels(
     definition: Definition, budget: int | None = None, known: reuse.Known | None = None
 ) -> list[Panel]:
-    """Everything that a definition asks for. Nothing is trained, but problems are built.
+    """Everything that a definition asks for, but for what is `known`, and within a budget of bytes a unit.
 
-    Args:
-        definition: what is asked for.
-        budget: bytes that a unit may take.
-        known: what is stored and need not be trained again.
+    Nothing is trained, but problems are built and the clock is run where it decides what is trained.
 
     Raises:
         InputError: for the first thing that cannot be built or that does not fit into the budget.
@@ -208,8 +206,8 @@ def _panel(
                 "eval_every": method_table["eval_every"],
                 "eval_batch": definition.training.eval_batch,
             },
-            modules=definition.module,
-            depends=definition.depends,
+            modules=tuple(str(Path(file).absolute()) for file in definition.module),
+            depends=tuple(str(Path(file).absolute()) for file in definition.depends),
         )
         scheduled = not method.collection.replayable(problem.workers is not None)
         along = _schedules(definition, whole, method, profiles) if scheduled else [whole]
@@ -283,30 +281,35 @@ def _some(labels: Sequence[str]) -> str:
     return labels[0] if len(labels) == 1 else f"{labels[0]} and {len(labels) - 1} more"
 
 
-def _profiles(definition: Definition) -> Iterator[tuple[int, Any, str, Plain]]:
-    """Number, table, label and plain table of every named profile, in the definition's order."""
+def _profiles(definition: Definition) -> Iterator[tuple[int, Any, list[str], Plain]]:
+    """Number, table, labels and plain table of all named profiles, in the definition's order."""
     for index, table in enumerate(definition.profiles):
         for variant in variants(table):
             label = f"{table.label},{variant.label}" if variant.label else table.label
-            yield index, table, label, variant.table
+            own = under(f"profiles.{index}.", build.profile_labels, variant.table)
+            labels = [label] if own is None else [f"{label},{name}" for name in own]
+            yield index, table, labels, variant.table
 
 
 def profile_titles(definition: Definition) -> dict[str, str]:
     """Title of every named profile by its label, in the definition's order."""
     titles = {}
-    for _, table, label, _ in _profiles(definition):
-        varied = label.removeprefix(table.label).removeprefix(",")
-        titles[label] = (table.title or table.label) + (f", {varied}" if varied else "")
+    for _, table, labels, _ in _profiles(definition):
+        for label in labels:
+            varied = label.removeprefix(table.label).removeprefix(",")
+            titles[label] = (table.title or table.label) + (f", {varied}" if varied else "")
     return titles
 
 
 def batches(definition: Definition, workers: int, dimension: int) -> list[Batch]:
     """The named profiles, those alike in noise and power together, and the grid."""
     groups: dict[Any, dict[str, Profile]] = {}
-    for index, _, label, given in _profiles(definition):
+    for index, _, labels, given in _profiles(definition):
         profile = under(f"profiles.{index}.", build.profile, given, workers, dimension)
         breaks = () if profile.power is None else tuple(profile.power[0].tolist())
-        groups.setdefault((profile.noise, breaks), {})[label] = profile
+        each = profile.reshape(-1)
+        group = groups.setdefault((profile.noise, breaks), {})
+        group |= {label: each[i] for i, label in enumerate(labels)}
     found = [_stack(group) for group in groups.values()]
     if grid := definition.grid:
         exponent, scale = np.asarray(grid.exponent)[:, None], np.asarray(grid.comm_scale)[None, :]

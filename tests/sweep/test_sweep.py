@@ -301,6 +301,25 @@ def test_a_csv_is_looked_for_beside_the_definition(tmp_path):
     np.testing.assert_array_equal(named.profile.compute[0], [1, 2, 3, 4])
 
 
+def test_files_of_a_size_and_of_a_base_are_looked_for_beside_them(tmp_path):
+    below = tmp_path / "below"
+    below.mkdir()
+    for name, slowest in (("few", 4), ("more", 8)):
+        (below / f"{name}.csv").write_text(f"compute,comm\n1,0\n2,0\n3,0\n{slowest},0\n")
+    text = DEFINITION.replace('label = "equal"\nfamily = "equal"', CSV.replace("workers.csv", "few.csv"))
+    for i, words in enumerate(
+        (
+            '[size.more.profiles.equal]\npath = "more.csv"',
+            '[size.more]\n"profiles.equal.path" = "more.csv"',
+        )
+    ):
+        (below / f"base{i}.toml").write_text(f"{text}\n{words}\n")
+        (tmp_path / "top.toml").write_text(f'base = "below/base{i}.toml"\n')
+        for size, slowest in ((None, 4), ("more", 8)):
+            read = spec.read(tmp_path / "top.toml", size=size)
+            assert plan.batches(read, 4, dimension=1)[0].profile.compute[0, -1] == slowest
+
+
 def test_an_unwritable_folder(capsys, monkeypatch, tmp_path):
     path = tmp_path / "small.toml"
     path.write_text(DEFINITION)
@@ -388,3 +407,35 @@ def test_doctor(capsys, monkeypatch):
     assert status == 0
     assert "clock precision         float64" in out
     assert "rollout precision       float32" in out
+
+
+def test_profiles_of_one_table_keep_their_labels(tmp_path):
+    rows = "".join(
+        f"{day},{hour},{worker}\n" for day in ("mon day", "tue/1") for hour, worker in ((1, 0), (2, 0.5))
+    )
+    (tmp_path / "days.csv").write_text(f"profile,compute,comm\n{rows}".replace("tue/1,2", "tue/1,7"))
+    path = tmp_path / "days.toml"
+    path.write_text("""
+name = "days"
+workers = 2
+problem = { kind = "tabular", horizon = 3, own = true }
+training = { seeds = 2, eval_every = 5 }
+methods = [
+  { name = "malenia_nigt", batch = 4, iterations = 10, stepsize = 0.1 },
+  { name = "synchronous_nigt", iterations = 10, stepsize = 0.1 },
+]
+profiles = [
+  { label = "log", title = "measured", family = "from_csv", path = "days.csv" },
+  { label = "equal", family = "equal" },
+]
+""")
+    tree = jn.sweep.run(path, tmp_path / "out", draw=jn.figures.draw)
+    labels = ["log,mon day", "log,tue/1", "equal"]
+    profiles = tree["profiles"].to_dataset()
+    assert profiles["profile"].values.tolist() == labels
+    assert profiles["title"].values.tolist() == ["measured, mon day", "measured, tue/1", "equal"]
+    np.testing.assert_array_equal(profiles["compute"], [[1, 2], [1, 7], [1, 1]])
+    for method in ("malenia_nigt", "synchronous_nigt"):
+        time = tree[f"methods/{method}"]["time"]
+        assert time["profile"].values.tolist() == labels
+        assert (time.sel(profile="log,tue/1").values > time.sel(profile="equal").values).all()
