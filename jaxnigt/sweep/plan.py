@@ -142,7 +142,7 @@ def short(label: str) -> str:
 def panels(
     definition: Definition, budget: int | None = None, known: reuse.Known | None = None
 ) -> list[Panel]:
-    """Everything that a definition asks for, but for what is `known`, and within a budget of bytes a unit.
+    """Everything that a definition asks for but what is `known`, in units of at most `budget` bytes.
 
     Nothing is trained, but problems are built and the clock is run where it decides what is trained.
 
