@@ -54,7 +54,7 @@ def test_ten_kills_in_a_row_lose_nothing_and_compute_no_unit_twice(definition, u
             wait_for(lambda: list((out / "snapshots").glob("*/round_*")), process)
         else:
             with pytest.raises(subprocess.TimeoutExpired):
-                process.communicate(timeout=moments.uniform(0.5, 4.0))
+                process.communicate(timeout=moments.uniform(0.1, 1.0))
         process.send_signal(signal.SIGKILL)
         process.communicate()
         (out / ".owner.json").unlink(missing_ok=True)
