@@ -276,12 +276,30 @@ def load(folder: str | Path) -> xr.DataTree:
     try:
         files.check_netcdf(path)
         with xr.open_datatree(path, engine="h5netcdf") as tree:
-            return tree.load()
+            found = tree.load()
+        if not _is_of_a_sweep(found):
+            raise Damaged("it is no data set of a sweep")
+        return found
     except Exception as error:  # libraries raise anything for what they do not expect in a file
         reason = error if isinstance(error, Damaged) else type(error).__name__
         raise InputError(
             f"folder: {path} cannot be read ({reason}), a folder written by `jaxnigt sweep` is needed."
         ) from None
+
+
+def _is_of_a_sweep(tree: xr.DataTree) -> bool:
+    """Whether a tree has what tables and figures ask for, and is not another tool's."""
+    try:
+        name = files.of_json(str(tree.attrs["definition"]))["name"]
+        each = list(panels(tree).values())
+        methods = [method for panel in each for method in panel["methods"].children.values()]
+        titled = all("title" in panel["profiles"] and "thresholds" in panel.attrs for panel in each)
+        told = all(
+            "method" in x.attrs and {"objective", "eval_time"} <= set(x.variables) for x in methods
+        )
+    except (KeyError, ValueError, TypeError):
+        return False
+    return isinstance(name, str) and bool(methods) and titled and told
 
 
 def panels(tree: xr.DataTree) -> dict[str, xr.DataTree]:

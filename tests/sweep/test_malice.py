@@ -12,6 +12,7 @@ import zipfile
 import h5py
 import numpy as np
 import pytest
+import xarray as xr
 
 import jaxnigt as jn
 from jaxnigt import files
@@ -303,6 +304,27 @@ def test_files_that_are_links_are_replaced_and_not_followed(out, swept, tmp_path
     assert precious.read_text() == "years of work"
     assert same(swept / "out", out)
     assert not [path for path in out.rglob("*") if path.is_symlink()]
+
+
+@pytest.mark.parametrize(
+    "tree",
+    [
+        xr.DataTree(),
+        xr.DataTree(xr.Dataset(attrs={"definition": "{}"})),
+        xr.DataTree.from_dict(
+            {
+                name: xr.Dataset(attrs={"definition": '{"name": "x"}'})
+                for name in ("/", "/methods/x", "/profiles")
+            }
+        ),
+    ],
+    ids=["empty", "without a name", "without numbers"],
+)
+def test_a_data_set_of_another_tool_is_refused(tree, tmp_path, capsys, monkeypatch):
+    tree.to_netcdf(tmp_path / "results.nc", engine="h5netcdf")
+    status, output = here(capsys, monkeypatch, "figures", tmp_path)
+    assert status == 2
+    assert "results.nc cannot be read (it is no data set of a sweep)" in output
 
 
 def test_a_figure_lies_in_its_folder_whatever_its_name(swept, tmp_path):
