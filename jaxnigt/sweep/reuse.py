@@ -49,7 +49,9 @@ def axes(unit: Unit) -> Axes:
     if unit.batch is not None:
         one_by_one = unit.batch.profile.noise is None
         each = unit.batch.profile if one_by_one else [unit.batch.profile]
-        profiles = [digest(each[i]) for i in range(len(unit.batch.labels) if one_by_one else 1)]
+        found = [digest(each[i]) for i in range(len(unit.batch.labels) if one_by_one else 1)]
+        # Equal profiles under several labels are told apart by their order.
+        profiles = [f"{one}.{found[:i].count(one)}" for i, one in enumerate(found)]
     return profiles, list(unit.seeds), *leaves(unit.method).values()
 
 

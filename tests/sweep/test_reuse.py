@@ -94,3 +94,23 @@ def test_a_grown_sweep_is_what_a_fresh_one_is(tmp_path):
     assert set((tmp_path / "grown/units").iterdir()) == there
     one, other = (tree["methods/malenia_nigt"]["objective"] for tree in (less, grown))
     np.testing.assert_array_equal(one, other.sel(stepsize=[0.04], seed=[5]))
+
+
+def test_equal_profiles_keep_labels_of_their_own(tmp_path):
+    table = definition()
+    first, second = ({"label": label, "family": "equal"} for label in ("one", "other"))
+    for profiles in ([first], [first, second], [first, second]):
+        tree = jn.sweep.run(table | {"profiles": profiles}, tmp_path / "out")
+        found = tree["methods/malenia_nigt"]["objective"]
+        assert found["profile"].values.tolist() == [profile["label"] for profile in profiles]
+        assert found.notnull().all()
+
+
+def test_rounds_that_never_end_are_told_before_anything_is_trained(tmp_path):
+    (tmp_path / "dead.csv").write_text("compute,comm\n1,0\n2,0\ninf,\n4,0\n")
+    dead = {"label": "dead", "family": "from_csv", "path": str(tmp_path / "dead.csv")}
+    read = spec.parse(definition() | {"profiles": [dead]})
+    with pytest.raises(
+        jn.InputError, match="malenia_nigt cannot be trained along the profile dead, where"
+    ):
+        plan.panels(read)
