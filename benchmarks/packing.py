@@ -17,7 +17,7 @@ from jaxnigt.training.packing import layout
 from jaxnigt.training.rounds import Task
 from jaxnigt.training.runs import seed_keys
 
-ROUNDS, EVERY, SEEDS, WORKERS = 200, 50, 3, 10
+ROUNDS, EVERY, SEEDS, WORKERS = 40, 20, 3, 10
 TIMES = {
     "fixed": (None, 0.8),
     "exponential": (noise.exponential(), 1.0),
