@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
+import functools
 import math
 import os
 import reprlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -164,6 +166,60 @@ def as_path(name: str, value: object) -> Path:
         if not isinstance(error, OSError) or error.errno == errno.ENAMETOOLONG:
             raise InputError(f"{name}: got {value!r}, the system has no such names ({error}).") from None
     return Path(os.fsdecode(value))
+
+
+def asked(where: str, function: Callable[[], Any]) -> Any:
+    """What code of the user's answers; an InputError that says where, if it raises something else."""
+    try:
+        return function()
+    except InputError:
+        raise
+    except Exception as error:
+        first = str(error).partition("\n")[0]
+        raise InputError(f"{where} raises {type(error).__name__}: {first}") from error
+
+
+_NUMBERS = {"b": "truth values", "f": "floats", "iuf": "numbers"}
+"""Kinds of NumPy's types, and what they are called."""
+
+
+def answer(where: str, found: Any, shape: tuple[int, ...], kinds: str) -> Any:
+    """Check that code of the user's answered with an array of this shape, of one of `_NUMBERS`."""
+    try:
+        array: Any = found if hasattr(found, "weak_type") else np.asarray(found)  # JAX's as they are
+    except ValueError:  # rows of different length
+        array = np.asarray(None)
+    kind = "f" if str(array.dtype).startswith("bfloat") else getattr(array.dtype, "kind", "O")
+    if kind not in kinds or array.shape != shape:
+        given = reprlib.repr(found) if kind in "OSU" else f"{array.dtype}{list(array.shape)}"
+        raise InputError(f"{where} gives {given}, {_NUMBERS[kinds]} of shape {list(shape)} are allowed.")
+    return found
+
+
+def frozen(name: str, thing: Any) -> None:
+    """Check that a thing of the user's is equal to another only where it computes the same.
+
+    Compiled programs and stored results are found again by what a thing is equal to.
+    """
+    fields = {field.name for field in dataclasses.fields(thing)}
+    cached = functools.cached_property
+    loose = [
+        key
+        for key in getattr(thing, "__dict__", {})
+        if key not in fields and not isinstance(getattr(type(thing), key, None), cached)
+    ]
+    if loose:
+        raise InputError(
+            f"{name}: {type(thing).__name__} keeps {', '.join(map(repr, loose))} in no field of a "
+            "dataclass; fields under @dataclasses.dataclass(frozen=True) are allowed."
+        )
+    try:
+        hash(thing)
+    except TypeError as error:
+        raise InputError(
+            f"{name}: {type(thing).__name__} has no hash ({error}), numbers, words and tuples are "
+            "allowed in its fields."
+        ) from None
 
 
 def choice(name: str, value: object, allowed: Iterable[str]) -> None:

@@ -121,7 +121,7 @@ def sweep(
     budget = None if memory is None else cost.parse(memory)
     if dry_run:
         for definition, folder in zip(definitions, folders, strict=True):
-            screen.show_plan(definition, folder, console, budget)
+            screen.show_plan(definition, folder, console, budget, fresh)
         return
     options = Options(
         fresh=fresh,

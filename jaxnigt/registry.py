@@ -14,7 +14,7 @@ import typing
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-from jaxnigt.checks import InputError, choice
+from jaxnigt.checks import InputError, choice, frozen
 
 Maker = TypeVar("Maker", bound=Callable[..., Any])
 
@@ -138,7 +138,7 @@ def lookup(kind: str, name: object, argument: str | None = None) -> Entry:
     """The entry of a name; an InputError that names the argument, or the kind, lists what there is."""
     entry = find(kind, name)
     if entry is None:
-        allowed = ", ".join(_ENTRIES[kind])
+        allowed = ", ".join(_ENTRIES[kind]) or "objects, as no name is registered"
         raise InputError(f"{argument or kind}: got {name!r}, allowed are {allowed}.")
     return entry
 
@@ -153,6 +153,8 @@ def make(kind: str, given: Any, argument: str | None = None, **others: Any) -> A
         InputError: an unknown name, an argument that the thing does not take, or another type.
     """
     if kind_of(type(given)) == kind:
+        if dataclasses.is_dataclass(given):
+            frozen(argument or kind, given)
         return given
     argument = argument or kind
     table = dict(given) if isinstance(given, Mapping) else {KEYS[kind]: given}

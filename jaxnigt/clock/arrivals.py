@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float64, Int, Int32, Key
 
-from jaxnigt.checks import InputError, instance, whole
+from jaxnigt.checks import InputError, flag, instance, whole
 from jaxnigt.clock.batching import asked, double_precision, over_profiles
 from jaxnigt.clock.communication import Communication, Model, model
 from jaxnigt.clock.events import Queue, draw, fold, queue, words
@@ -49,6 +49,11 @@ class ArrivalRule(abc.ABC):
 
 
 declare("arrival_rule", ArrivalRule)
+
+
+def accepts(rule: ArrivalRule, staleness: Int[Any, "*any"]) -> Bool[Array, "*any"]:
+    """What a rule says of gradients."""
+    return jnp.asarray(asked(rule.accept, staleness.shape, "b", staleness))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -125,8 +130,9 @@ def asynchronous(
     network = model(comm_model, "arrivals")
     chosen = None if rule is None else make("arrival_rule", rule)
     if chosen is not None:
+        flag("restart", chosen.restart)
         with double_precision():
-            if not bool(np.asarray(asked(chosen.accept, np.zeros((), np.int64)))):
+            if not accepts(chosen, np.zeros(2, np.int64)).all():
                 raise InputError(
                     "rule: it refuses a gradient of staleness 0, which must be accepted, or nothing "
                     "would ever update the server."
@@ -191,7 +197,7 @@ class Server:
                 time = jnp.maximum(time, state.free) + comm[i]
             staleness = k - state.version[i]
             # A refused gradient changes no version; its worker computes at the current one.
-            used = 1 if self.rule is None else asked(self.rule.accept, staleness).astype(jnp.int32)
+            used = 1 if self.rule is None else accepts(self.rule, staleness).astype(jnp.int32)
             following = next_ready(i, time, state)
             following = jnp.where(jnp.isfinite(time), following, jnp.inf)
             drawn = state.drawn.at[i].add(1) if self.noise else state.drawn
@@ -202,7 +208,7 @@ class Server:
         def start_again(state: State, k: Int32[Array, ""], now: Float64[Array, ""]) -> State:
             """Workers whose gradients are too stale from now on start at the current model."""
             assert self.rule is not None
-            late = ~asked(self.rule.accept, k + 1 - state.version) & jnp.isfinite(now)
+            late = ~accepts(self.rule, k + 1 - state.version) & jnp.isfinite(now)
             fresh = jnp.where(late, now, 0.0)
             drawn = state.drawn + late.astype(jnp.int32) if self.noise else state.drawn
             works = jax.vmap(work, (0, None))(jnp.arange(n), state.drawn)
@@ -221,7 +227,7 @@ class Server:
 
             def refused(carry: tuple[State, Update]) -> Bool[Array, ""]:
                 assert self.rule is not None
-                return ~asked(self.rule.accept, carry[1].staleness) & jnp.isfinite(carry[1].time)
+                return ~accepts(self.rule, carry[1].staleness) & jnp.isfinite(carry[1].time)
 
             state, update = jax.lax.while_loop(refused, lambda c: arrive(c[0], k), (state, update))
             return (start_again(state, k, update.time) if restarts else state), update

@@ -15,9 +15,11 @@ import numpy as np
 from jaxtyping import Array, Float64
 from numpy.typing import ArrayLike
 
-from jaxnigt.checks import MOST, InputError, as_key, as_numbers, room, whole
+from jaxnigt import checks
+from jaxnigt.checks import MOST, InputError, answer, as_key, as_numbers, room, whole
 from jaxnigt.clock.pace import Pace
 from jaxnigt.profiles import Profile
+from jaxnigt.registry import kind_of
 
 # Bytes that the results of one block of profiles take; what a block works with is of the same order.
 _BLOCK_BYTES = 64 * 2**20
@@ -56,16 +58,24 @@ def double_precision() -> Iterator[None]:
         yield
 
 
-def asked(question: Callable[..., Any], *arguments: Any) -> Any:
-    """What a rule or a model of the user's answers, by JAX's usual promotion of types and ranks."""
+def asked(question: Any, shape: tuple[int, ...], kinds: str, *arguments: Any) -> Any:
+    """What a method of the user's rule or model answers, by JAX's usual promotion of types and ranks.
+
+    Raises:
+        InputError: a method that raises something, or an answer of another shape or kind of number.
+    """
+    kind = kind_of(type(question.__self__))
+    argument = "comm_model" if kind == "communication" else "rule"
+    where = f"{argument}: {type(question.__self__).__name__}.{question.__name__}"
     with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
-        return question(*arguments)
+        return answer(where, checks.asked(where, lambda: question(*arguments)), shape, kinds)
 
 
-def paused(pause: Callable[..., Any], *arguments: Any) -> Float64[Array, ""]:
+def paused(pause: Any, comm: Array, alive: Array, counts: Array) -> Float64[Array, ""]:
     """What a model of the network answers; NaN, which no check lets pass, where it is negative."""
     # The selection also keeps a compiler from fusing a product of the model's with the sum that follows.
-    seconds = jnp.asarray(asked(pause, *arguments)).astype(jnp.float64)
+    found = asked(pause, comm.shape[:-1], "iuf", comm, alive, counts)
+    seconds = jnp.asarray(found).astype(jnp.float64)
     return jnp.where(seconds < 0, jnp.nan, seconds)
 
 

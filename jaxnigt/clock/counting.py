@@ -19,8 +19,8 @@ from jaxnigt.clock.communication import Communication
 from jaxnigt.clock.pace import Pace, Timetable, timetable
 from jaxnigt.clock.rules import Additive, Counts, Rule, over, useful
 
-_MANY = 1e15  # More gradients than any round asks for.
-_MOST_COUNT, _MOST_POSITION = 2**31 - 1, 2.0**52
+MANY = 1e15  # More gradients than any round asks for.
+MOST_COUNT, _MOST_POSITION = 2**31 - 1, 2.0**52
 """What counts hold, and up to where float64 tells one arrival of a worker from the next."""
 
 
@@ -55,7 +55,7 @@ def select(table: Timetable, skip: Counts, rule: Rule) -> Selection:
     # of them. If that is not enough the collection never ends.
     ends = jnp.append(table.pace.breaks, 0.0).max() + table.lead.max()
     gone = (table.pace.power[-1] == 0) | ~jnp.isfinite(table.pace.h)
-    possible = reached(jnp.where(gone, table.arrived(jnp.maximum(ends, table.edge.max())), _MANY))
+    possible = reached(jnp.where(gone, table.arrived(jnp.maximum(ends, table.edge.max())), MANY))
 
     def later(state: tuple[Array, ...]) -> tuple[Array, ...]:
         """Take all arrivals of the next time at which there are any."""
@@ -67,7 +67,7 @@ def select(table: Timetable, skip: Counts, rule: Rule) -> Selection:
         return after, time, tied, reached(after) | ~jnp.isfinite(time)
 
     nobody = jnp.zeros(skip.shape, bool)
-    beyond = position.max() > _MOST_POSITION
+    beyond = possible & (position.max() > _MOST_POSITION)
     state = (position, jnp.where(beyond, -jnp.inf, jnp.inf), nobody, ~possible | beyond)
     position, time, tied, _ = jax.lax.while_loop(lambda state: ~state[3], later, state)
     worker = _decider(rule, jnp.maximum(position - skip, 0.0), tied & (position > skip))
@@ -78,7 +78,9 @@ def select(table: Timetable, skip: Counts, rule: Rule) -> Selection:
 
 def _counted(time: Float64[Array, ""], counts: Counts) -> tuple[Float64[Array, ""], Int32[Array, " n"]]:
     """The time of a round and its counts as they are kept; -inf where one is too large for that."""
-    return jnp.where(counts.max() > _MOST_COUNT, -jnp.inf, time), counts.astype(jnp.int32)
+    most = counts.max() > MOST_COUNT
+    kept = jnp.where(most & jnp.isinf(time), 0.0, counts)  # of a round that never ends
+    return jnp.where(most & ~jnp.isinf(time), -jnp.inf, time), kept.astype(jnp.int32)
 
 
 def _decider(rule: Rule, counts: Counts, tied: Bool[Array, " n"]) -> Int64[Array, ""]:

@@ -14,13 +14,15 @@ from jaxtyping import Array, Bool, Float64, Int, Int32, Int64, Key, UInt32
 
 from jaxnigt.clock.batching import paused
 from jaxnigt.clock.communication import Communication
-from jaxnigt.clock.counting import _MANY, Round, who_contributes
+from jaxnigt.clock.counting import MANY, Round, who_contributes
 from jaxnigt.clock.pace import Pace, finish, timetable
 from jaxnigt.clock.rules import Additive, Rule, over
 from jaxnigt.profiles import Noise
 
 _FLAT = 32  # Workers up to which one look at all of them is fastest on a CPU.
 _ROW = 16  # Workers of a row, beyond that.
+MOST_ARRIVALS = 10**8
+"""That a round may take beyond the gradients it asks for, some seconds of a processor's time."""
 
 
 class Queue(NamedTuple):
@@ -101,12 +103,12 @@ def fold(key: Words, *data: Int[Array, ""]) -> Words:
 def draw(noise: Noise, key: Words) -> Float64[Array, ""]:
     """One draw of a noise, the same as `noise.sample` of this key."""
     if not noise.inverted:
-        return noise.sample(jax.random.wrap_key_data(jnp.stack(key), impl="threefry2x32"))
+        return jnp.asarray(noise.sample(jax.random.wrap_key_data(jnp.stack(key), impl="threefry2x32")))
     high, low = (word.astype(jnp.uint64) for word in _hashed(key, jnp.uint32(0)))
     # 52 random bits under the exponent of 1.0 are a number in [1, 2).
     mantissa = ((high << jnp.uint64(32)) | low) >> jnp.uint64(12)
     one = jnp.uint64(0x3FF0000000000000)
-    return noise.quantile(jax.lax.bitcast_convert_type(mantissa | one, jnp.float64) - 1.0)
+    return jnp.asarray(noise.quantile(jax.lax.bitcast_convert_type(mantissa | one, jnp.float64) - 1.0))
 
 
 def _hashed(key: Words, counter: UInt32[Array, ""]) -> Words:
@@ -131,7 +133,7 @@ class State(NamedTuple):
         counts: i32[n], gradients of each worker that entered; -1 while it computes a stale one.
         total: f64[s], the sum over workers of an additive rule's score; empty for other rules.
         last: i64[], who delivered the deciding gradient.
-        time: f64[], when it arrived.
+        time: f64[], when it arrived; -inf where that takes too many arrivals.
         over: bool[].
     """
 
@@ -231,8 +233,9 @@ class RandomRounds:
             total=additive.score(jnp.zeros_like(comm)).sum(axis=0) if additive else jnp.zeros(0),
             last=jnp.zeros((), jnp.int64),
             time=jnp.full((), jnp.inf),
-            over=jnp.array(False),
+            over=~jnp.isfinite(start),  # nothing follows a round that never ends
         )
+        most_arrivals = self.largest + MOST_ARRIVALS
 
         def event(_: Array, state: State) -> State:
             time, i = state.arrivals.head()
@@ -272,8 +275,12 @@ class RandomRounds:
             """Several, since events past the end change nothing; and none where they cannot help."""
             # Workers that deliver nothing more must leave room for the others to satisfy the rule.
             gone = ~jnp.isfinite(state.arrivals.times(len(comm)))
-            best = jnp.where(gone, jnp.maximum(state.counts, 0).astype(jnp.float64), _MANY)
-            state = state._replace(over=state.over | ~over(rule, best))
+            best = jnp.where(gone, jnp.maximum(state.counts, 0).astype(jnp.float64), MANY)
+            endless = state.counts.sum(dtype=jnp.int64) > most_arrivals
+            state = state._replace(
+                over=state.over | ~over(rule, best) | endless,
+                time=jnp.where(endless, -jnp.inf, state.time),
+            )
             return jax.lax.fori_loop(0, rule.hint_events(self.largest), event, state)
 
         return jax.lax.while_loop(lambda state: ~state.over, events, state)

@@ -10,12 +10,20 @@ from jaxtyping import Array, Float64, Int32
 from numpy.typing import ArrayLike
 
 from jaxnigt.checks import InputError, choice, flag, instance, whole
-from jaxnigt.clock.batching import Kernel, over_profiles, per_round
+from jaxnigt.clock.batching import Kernel, asked, double_precision, over_profiles, per_round
 from jaxnigt.clock.communication import Communication, Model, model
-from jaxnigt.clock.counting import Cancel, Finish
-from jaxnigt.clock.events import RandomRounds
+from jaxnigt.clock.counting import MOST_COUNT, Cancel, Finish
+from jaxnigt.clock.events import MOST_ARRIVALS, RandomRounds
 from jaxnigt.clock.pace import Pace
-from jaxnigt.clock.rules import Malenia, MSynchronous, Rennala, RoundSizes, Rule, Synchronous, sizes
+from jaxnigt.clock.rules import (
+    Malenia,
+    MSynchronous,
+    Rennala,
+    RoundSizes,
+    Rule,
+    Synchronous,
+    sizes,
+)
 from jaxnigt.profiles import Profile
 from jaxnigt.registry import make, named
 
@@ -223,6 +231,9 @@ def run(
     network, counts = model(comm_model, "rounds"), flag("counts", counts)
     choice("restart", restart, RESTARTS)
     rule.sized(int(batches.max())).check(profile.n)
+    with double_precision():  # with an axis in front, as NumPy calls it in `verify`
+        rows = 2 if profile.n > 2 else 3
+        asked(rule.done, (rows,), "b", np.zeros((rows, profile.n), np.int64))
     finishes = restart == "finish"
     if finishes and network.travels:
         raise InputError(f'comm_model: "{network}" is defined for restart = "cancel" only.')
@@ -241,10 +252,13 @@ def run(
         kernel = Cancel(template, network, alike)
     end, count = over_profiles(kernel if counts else _EndsOnly(kernel), profile, key, kinds)
     if np.isneginf(end).any():
+        most = MOST_COUNT if profile.noise is None else int(batches.max()) + MOST_ARRIVALS
         raise InputError(
-            "profile: a worker finishes more than 2,147,483,647 gradients before a round is over, which "
-            "counts cannot hold; leave out workers that are so much slower than others."
+            f"profile: a worker finishes more than {most:,} gradients before a round is over, which is "
+            "more than the clock takes; leave out workers that are so much slower than others."
         )
+    if np.isnan(end).any():
+        raise InputError(f"comm_model: {network} gives no seconds of at least 0 for some round.")
     if which is not None:
         # Alike rounds end at multiples of one duration, which loses nothing to a running sum.
         steps = np.arange(1, len(which) + 1)

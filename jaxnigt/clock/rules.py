@@ -132,7 +132,8 @@ def over(rule: Rule, counts: Float64[Array, "*any n"]) -> Bool[Array, "*any"]:
     """Whether a round is over, asked in the way that is fastest for the rule."""
     if isinstance(rule, Additive):
         return rule.enough(total(rule.score(counts)))
-    return jnp.asarray(asked(rule.done, useful(rule, counts).astype(jnp.int64)))
+    found = asked(rule.done, counts.shape[:-1], "b", useful(rule, counts).astype(jnp.int64))
+    return jnp.asarray(found)
 
 
 def total(scores: Float64[Array, "*any n s"]) -> Float64[Array, "*any s"]:

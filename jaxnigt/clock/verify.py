@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float64
 
 from jaxnigt.checks import InputError, InvariantError, instance
-from jaxnigt.clock.arrivals import Arrivals
+from jaxnigt.clock.arrivals import Arrivals, accepts
 from jaxnigt.clock.batching import asked, double_precision
 from jaxnigt.clock.rounds import Rounds
 from jaxnigt.clock.rules import Rule
@@ -129,7 +129,7 @@ def _verify_rule(rounds: Rounds, counts: np.ndarray, never: np.ndarray) -> None:
 
 def _done(rule: Rule, counts: np.ndarray) -> np.ndarray:
     with double_precision():
-        return np.asarray(asked(rule.done, counts.astype(np.int64)))
+        return np.asarray(asked(rule.done, counts.shape[:-1], "b", counts.astype(np.int64)))
 
 
 def _fails_earlier(rule: Rule, counts: np.ndarray, known: np.ndarray) -> np.ndarray:
@@ -156,8 +156,9 @@ def _verify_speed(rounds: Rounds, counts: np.ndarray, duration: np.ndarray, prof
     comm = np.where(live, profile.comm, 0.0)[..., None, :]
     ended = np.isfinite(duration)
     start = np.where(ended, rounds.end, 0.0) - np.where(ended, duration, 0.0)
-    until = np.where(ended, rounds.end, 0.0)[..., None] - _pause(rounds, counts, live, comm)
-    most = _work(profile, start, until * (1 + _REL))
+    over = np.where(ended, rounds.end, 0.0)[..., None]
+    until = over - _pause(rounds, counts, live, comm)
+    most = _work(profile, start, until + _REL * over)
     few = (counts <= most * (1 + _REL) + _REL) | ~ended[..., None]
     _require("no worker is faster than its times allow", few, "..., round, worker")
     # A worker with a share of its own stops there, so that its count does not tell how slow it is.
@@ -174,7 +175,8 @@ def _pause(rounds: Rounds, counts: np.ndarray, live: np.ndarray, comm: np.ndarra
         return np.broadcast_to(comm, counts.shape)
     alive = np.broadcast_to(live[..., None, :], counts.shape)
     with double_precision():
-        pause = asked(network.pause, np.broadcast_to(comm, counts.shape), alive, counts.astype(np.int64))
+        arguments = np.broadcast_to(comm, counts.shape), alive, counts.astype(np.int64)
+        pause = asked(network.pause, counts.shape[:-1], "iuf", *arguments)
     return np.broadcast_to(np.asarray(pause)[..., None], counts.shape)
 
 
@@ -188,7 +190,8 @@ def _work(profile: Profile, start: np.ndarray, until: np.ndarray) -> np.ndarray:
     work = np.zeros(until.shape)
     for j in range(len(edges) - 1):
         piece = np.clip(until, edges[j], edges[j + 1]) - np.clip(begin, edges[j], edges[j + 1])
-        work += piece * power[..., j, :][..., None, :] / compute
+        with np.errstate(over="ignore"):  # more work than float64 holds is enough for any count
+            work += piece * power[..., j, :][..., None, :] / compute
     return work
 
 
@@ -212,7 +215,7 @@ def _verify_arrivals(arrivals: Arrivals, profile: Profile) -> None:
         # A worker whose gradient was refused has started again since, at a model not older than that.
         same = (arrivals.staleness >= 0) & (arrivals.staleness <= implied)
         with double_precision():
-            accepted = np.asarray(asked(arrivals.rule.accept, arrivals.staleness.astype(np.int64)))
+            accepted = np.asarray(accepts(arrivals.rule, arrivals.staleness.astype(np.int64)))
         _require("every update is accepted by the rule", accepted | ~happens, "..., update")
     _require("staleness is what the order implies", same | ~happens, "..., update")
     if profile.fixed:

@@ -9,11 +9,11 @@ import numpy as np
 from jaxtyping import Array, Float, Float32, Int, Int32, Key
 
 from jaxnigt import clock
-from jaxnigt.checks import InputError, choice, whole
+from jaxnigt.checks import InputError, answer, asked, choice, whole
 from jaxnigt.clock.communication import Model
 from jaxnigt.clock.rounds import RESTARTS, run
 from jaxnigt.profiles import Profile
-from jaxnigt.registry import named
+from jaxnigt.registry import make, named
 
 Slots = tuple[Int32[np.ndarray, " B"], Float32[np.ndarray, " B"]]
 """Worker and weight of each slot of a round."""
@@ -65,6 +65,7 @@ class Collection:
     restart: str = "cancel"
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "rule", make("rule", self.rule))
         choice("restart", self.restart, RESTARTS)
         if not callable(self.weights):
             raise InputError(f"weights: got {self.weights!r}, a function of the counts is allowed.")
@@ -78,6 +79,27 @@ class Collection:
         """Whether one training serves every profile, if it matters whose gradients they are or not."""
         size = self.batch or 0
         return self.weights is mean and self.rule.hint_slots(size, heterogeneous) is not None
+
+    def weigh(self, counts: Int[np.ndarray, "*rounds n"]) -> Float[np.ndarray, "*rounds n"]:
+        """`weights` of counts.
+
+        Raises:
+            InputError: a function that raises something, weights of another shape than the counts, or
+                that are not finite, below 0, or 0 for all gradients of a round.
+        """
+        where = f"weights: {getattr(self.weights, '__name__', type(self.weights).__name__)}"
+        found = answer(where, asked(where, lambda: self.weights(counts)), counts.shape, "iuf")
+        found = np.asarray(found, np.float64)
+        used = np.where(counts > 0, found, 0.0)
+        if not (np.isfinite(used) & (used >= 0)).all():
+            bad = used[~(np.isfinite(used) & (used >= 0))][0]
+            raise InputError(
+                f"{where} gives {bad:g} where counts are above 0, finite numbers of at least 0 are "
+                "allowed."
+            )
+        if not used.any(axis=-1).all():
+            raise InputError(f"{where} gives 0 to all gradients of a round, one above 0 is needed.")
+        return found
 
     def slots(self, size: int, heterogeneous: bool = False) -> Slots:
         """Worker and weight of each of the `size` slots of a round, where they do not need the clock.
@@ -122,6 +144,8 @@ class Asynchronous:
     lanes: int | None = None
 
     def __post_init__(self) -> None:
+        if self.rule is not None:
+            object.__setattr__(self, "rule", make("arrival_rule", self.rule, "rule"))
         if self.lanes is not None:
             whole("lanes", self.lanes)
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import abc
+import math
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
-from jaxnigt.checks import InputError
+from jaxnigt.checks import InputError, answer, asked
 from jaxnigt.registry import declare
 
 Params = Any
@@ -161,6 +162,66 @@ class ExactProblem(Problem):
 
 
 declare("problem", Problem)
+
+
+def estimated(
+    problem: Problem, params: Params, keys: Keys, workers: Workers, weights: Weights
+) -> Estimate:
+    """`Problem.estimates`, checked to have the shapes that training relies on.
+
+    Raises:
+        InputError: a problem whose method raises something or answers otherwise.
+    """
+    where = f"problem: {type(problem).__name__}.estimate"
+    found = asked(where, lambda: problem.estimates(params, keys, workers, weights))
+    if not isinstance(found, Estimate):
+        raise InputError(f"{where} gives a {type(found).__name__}, a jn.problems.Estimate is allowed.")
+    alike(f"{where}: gradient", found.gradient, params)
+    for name in ("discounted", "undiscounted"):
+        answer(f"{where}: {name}", getattr(found, name), weights.shape, "f")
+    return found
+
+
+def evaluated(problem: Problem, params: Params, keys: Key[Array, "R B"]) -> Evaluation:
+    """`Problem.evaluations`, checked likewise."""
+    where = f"problem: {type(problem).__name__}.evaluate"
+    found = asked(where, lambda: problem.evaluations(params, keys))
+    if not isinstance(found, Evaluation):
+        raise InputError(f"{where} gives a {type(found).__name__}, a jn.problems.Evaluation is allowed.")
+    runs = keys.shape[:1]
+    for name in ("objective", "undiscounted"):
+        answer(f"{where}: {name}", getattr(found, name), runs, "f")
+    workers = (*jnp.shape(found.per_worker)[1:2], 1)[0]
+    answer(f"{where}: per_worker", found.per_worker, (*runs, workers), "f")
+    return found
+
+
+def alike(where: str, found: Any, like: Any) -> None:
+    """Check that a pytree from code of the user's has the arrays of another one, in shape and type."""
+    given, allowed = (
+        {jax.tree_util.keystr(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
+        for tree in (found, like)
+    )
+    if given.keys() != allowed.keys():
+        names = [", ".join(tree) or ("one array" if tree else "nothing") for tree in (given, allowed)]
+        raise InputError(f"{where} is made of {names[0]}, {names[1]} is allowed.")
+    for path, leaf in allowed.items():
+        if jnp.issubdtype(leaf.dtype, jnp.floating):
+            answer(f"{where}{path}", given[path], leaf.shape, "f")
+        elif (kind := jax.typeof(given[path]).str_short()) != jax.typeof(leaf).str_short():
+            raise InputError(f"{where}{path} gives {kind}, {jax.typeof(leaf).str_short()} is allowed.")
+
+
+def initial(problem: Problem, key: Key[Array, ""]) -> Params:
+    """`Problem.init`, checked to give arrays of floats."""
+    where = f"problem: {type(problem).__name__}.init"
+    found = asked(where, lambda: problem.init(key))
+    leaves = jax.tree_util.tree_leaves_with_path(found)
+    if not sum(math.prod(jnp.shape(leaf)) for _, leaf in leaves):
+        raise InputError(f"{where} gives no numbers, a pytree of arrays of floats is allowed.")
+    for path, leaf in leaves:
+        answer(f"{where}: params{jax.tree_util.keystr(path)}", leaf, jnp.shape(leaf), "f")
+    return found
 
 
 def for_each_worker(keys: Key[Array, "R B"], count: int) -> tuple[Key[Array, "R C"], Int[Array, "R C"]]:

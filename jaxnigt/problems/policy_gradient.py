@@ -8,12 +8,23 @@ import math
 from collections.abc import Callable
 from typing import Any, Literal, get_args
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from jaxnigt.checks import InputError, as_numbers, choice, discount_factor, in_range, positive, whole
+from jaxnigt.checks import (
+    InputError,
+    answer,
+    as_numbers,
+    asked,
+    choice,
+    discount_factor,
+    in_range,
+    positive,
+    whole,
+)
 from jaxnigt.environments.brax import Backend, Environment, make
 from jaxnigt.environments.heterogeneity import Heterogeneity
 from jaxnigt.policies import GaussianPolicy
@@ -163,7 +174,8 @@ class PolicyGradient(Problem):
         backend: the engine of a named environment, "mjx", "spring", "positional" or "generalized".
         horizon: H, the steps of a trajectory. Rewards after termination count 0.
         discount: gamma, in (0, 1].
-        policy: a module that maps observations to a Gaussian over u, by default `GaussianPolicy`.
+        policy: a Flax module that maps an observation to a distribution of u with the methods of
+            `policies.Gaussian`, by default a `GaussianPolicy`.
         discounting: "episode" counts discounts from the start of the episode, gamma^h, as the paper's
             g_H does. "step" uses gamma^(h-t), which is common and biased for the gradient of J.
         action_scale: actions are action_scale * tanh(u).
@@ -189,7 +201,7 @@ class PolicyGradient(Problem):
         backend: Backend = "mjx",
         horizon: int = 50,
         discount: float = 0.99,
-        policy: GaussianPolicy | None = None,
+        policy: nn.Module | None = None,
         discounting: Discounting = "episode",
         action_scale: float = 1.0,
         normalisation: Normalisation | None = None,
@@ -213,6 +225,8 @@ class PolicyGradient(Problem):
         start, worker = self._simulator.start.obs, jnp.zeros((), jnp.int32)
         seen = jax.eval_shape(self.heterogeneity.observation, start, worker)
         self.observation_size: int = seen.shape[0]
+        if policy is not None:
+            self._check_policy()
 
     def __repr__(self) -> str:
         name = type(getattr(self.env, "unwrapped", self.env)).__name__
@@ -221,6 +235,24 @@ class PolicyGradient(Problem):
             f"PolicyGradient({name}, backend={backend}, horizon={self.horizon}, "
             f"discount={self.discount}, d={self.dimension()})"
         )
+
+    def _check_policy(self) -> None:
+        """Raise InputError unless a policy of the user's is a Flax module that gives a density of u."""
+        if not isinstance(self.policy, nn.Module):
+            raise InputError(
+                f"policy: got {self.policy!r}, a flax.linen.Module is allowed, such as "
+                "jn.policies.GaussianPolicy(2)."
+            )
+        size, where = (self.env.action_size,), f"policy: {type(self.policy).__name__}"
+
+        def seen(key: Key[Array, ""]) -> tuple[Array, Array]:
+            distribution = self._distribution(self.init(key), jnp.zeros(self.observation_size))
+            u = distribution.sample(jnp.zeros(size))
+            return u, distribution.log_density(u)
+
+        u, density = asked(where, lambda: jax.eval_shape(seen, jax.random.key(0)))
+        answer(f"{where}: sample", u, size, "f")
+        answer(f"{where}: log_density", density, (), "f")
 
     def init(self, key: Key[Array, ""]) -> Params:
         """Initial Flax params of the policy, and what the normalisation keeps beside them."""
@@ -238,8 +270,9 @@ class PolicyGradient(Problem):
         """Bytes of a trajectory: its steps, the activations of a chunk, and some copies of the state."""
         leaves = jax.tree.leaves(self._simulator.start)
         physics = sum(math.prod(x.shape) * x.dtype.itemsize for x in leaves)
-        width = sum(self.policy.hidden) + 2 * self.policy.action_size
-        step = 2 * self.observation_size + 3 * self.policy.action_size + 8
+        actions = self.env.action_size
+        width = sum(getattr(self.policy, "hidden", GaussianPolicy.hidden)) + 2 * actions
+        step = 2 * self.observation_size + 3 * actions + 8
         activations = min(self.horizon, CHUNK) * 4 * width
         return 4 * (self.horizon * step + activations) + 6 * physics
 
@@ -338,7 +371,7 @@ class PolicyGradient(Problem):
 
     def _noise(self, key: Key[Array, ""]) -> Float[Array, "H a"]:
         """Standard normal draws of a whole trajectory. Drawing inside the loop of steps is slower."""
-        size = (self.policy.action_size,)
+        size = (self.env.action_size,)
         return jax.vmap(lambda key: jax.random.normal(key, size))(jax.random.split(key, self.horizon))
 
 

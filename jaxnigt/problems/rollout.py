@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax.extend.core import Var
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from jaxnigt.checks import InputError
+from jaxnigt.checks import InputError, asked
 from jaxnigt.environments.brax import Environment, quiet
 from jaxnigt.environments.heterogeneity import Heterogeneity
 from jaxnigt.environments.mjx_cpu import substituted
@@ -52,7 +52,9 @@ class Simulator:
         self.env, self.heterogeneity = env, heterogeneity
         with quiet(), substituted():
             # Brax's own `observation_size` runs the reset operation by operation, which is slow on MJX.
-            self.start: Any = _asked("reset", lambda: jax.eval_shape(env.reset, jax.random.key(0)))
+            self.start: Any = asked(
+                "environment: reset", lambda: jax.eval_shape(env.reset, jax.random.key(0))
+            )
         _check_start(self.start)
         # Physics takes seconds to trace. These traces serve gradients and evaluations alike.
         self._reset = jax.jit(lambda worker, key: self._of(worker).reset(key), inline=True)
@@ -94,7 +96,9 @@ class Simulator:
         """Raise InputError unless a step keeps the parts of a state, their shapes and their types."""
         worker = jax.ShapeDtypeStruct((), jnp.int32)
         action = jax.ShapeDtypeStruct((self.env.action_size,), jnp.float32)
-        after = _asked("step", lambda: jax.eval_shape(self._step, worker, self.start, action))
+        after = asked(
+            "environment: step", lambda: jax.eval_shape(self._step, worker, self.start, action)
+        )
         before, now = (
             {jax.tree_util.keystr(path): x for path, x in jax.tree_util.tree_leaves_with_path(state)}
             for state in (self.start, after)
@@ -117,17 +121,6 @@ class Simulator:
             return after, after.done
 
         return is_endless(step, self.start, worker, action)
-
-
-def _asked(what: str, function: Callable[[], Any]) -> Any:
-    """What an environment answers; raises InputError where it raises something."""
-    try:
-        return function()
-    except InputError:
-        raise
-    except Exception as error:
-        first = str(error).partition("\n")[0]
-        raise InputError(f"environment: {what} raises {type(error).__name__}: {first}.") from error
 
 
 def _check_start(state: Any) -> None:

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
-from jaxnigt.checks import InputError, flag, whole
+from jaxnigt.checks import InputError, answer, asked, flag, whole
 from jaxnigt.problems.base import (
     Estimate,
     Evaluation,
@@ -134,7 +134,7 @@ def stochastic(
     given = objective, init, workers, minimise
     problem = Stochastic(*given) if exact is None else ExactStochastic(exact, *given)
     key, worker = jax.random.key(0), jnp.zeros((), jnp.int32)
-    params = jax.eval_shape(problem.init, key)
+    params = asked("init", lambda: jax.eval_shape(problem.init, key))
     _check("objective", objective, params, key, worker)
     if exact is not None:
         _check("exact", exact, params, worker)
@@ -154,7 +154,4 @@ def _check_takes(name: str, function: object, *arguments: str) -> None:
 
 
 def _check(name: str, function: Callable[..., Any], *arguments: Any) -> None:
-    found = jax.tree.leaves(jax.eval_shape(function, *arguments))
-    if len(found) != 1 or found[0].shape != () or not jnp.issubdtype(found[0].dtype, jnp.floating):
-        kinds = ", ".join(str(x) for x in found) or "nothing"
-        raise InputError(f"{name}: it returns {kinds}, one float scalar is allowed.")
+    answer(name, asked(name, lambda: jax.eval_shape(function, *arguments)), (), "f")

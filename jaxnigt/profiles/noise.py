@@ -11,14 +11,15 @@ A noise of your own is a frozen dataclass with a `quantile`:
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float64, Key
 
-from jaxnigt.checks import InputError, positive, within
-from jaxnigt.registry import declare, named, register
+from jaxnigt.checks import InputError, answer, asked, positive, within
+from jaxnigt.registry import declare, make, named, register
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,6 +49,35 @@ class Noise:
 
 
 declare("noise", Noise)
+
+_CHECKED = (0.0, 1e-3, 0.1, 0.5, 0.9, 0.999)
+"""Uniform numbers at which the quantile function of a distribution is looked at."""
+
+
+def made(given: Noise | str) -> Noise:
+    """A distribution from itself or from its name, checked to draw finite numbers of at least 0."""
+    found = make("noise", given)
+    _check(found)
+    return found
+
+
+@functools.lru_cache(1024)
+def _check(noise: Noise) -> None:
+    # The mean is not looked at, as heavy tails would hide it.
+    name = type(noise).__name__
+    with jax.enable_x64(True), jax.numpy_dtype_promotion("standard"):
+        for index, uniform in enumerate(_CHECKED):
+            if noise.inverted:
+                where = f"{name}.quantile({uniform:g})"
+                found = asked(where, lambda u=uniform: noise.quantile(jnp.float64(u)))
+            else:
+                where = f"{name}.sample"
+                found = asked(where, lambda i=index: noise.sample(jax.random.key(i)))
+            number = float(answer(where, found, (), "f"))
+            if not (math.isfinite(number) and number >= 0):
+                raise InputError(
+                    f"noise: {where} gives {number:g}, finite numbers of at least 0 are allowed."
+                )
 
 
 @register("exponential")

@@ -11,8 +11,8 @@ from jaxtyping import Float64
 from numpy.typing import ArrayLike
 
 from jaxnigt.checks import InputError, as_numbers
-from jaxnigt.profiles.noise import Noise
-from jaxnigt.registry import declare, make
+from jaxnigt.profiles.noise import Noise, made
+from jaxnigt.registry import declare
 
 _ALLOWED = "numbers of seconds"
 _LEAST, _MOST = 1e-300, 1e300
@@ -72,7 +72,7 @@ class Profile:
         _check_times(compute, comm)
         object.__setattr__(self, "compute", compute)
         object.__setattr__(self, "comm", comm)
-        object.__setattr__(self, "noise", None if noise is None else make("noise", noise))
+        object.__setattr__(self, "noise", None if noise is None else made(noise))
         object.__setattr__(self, "power", None if power is None else _power(power, compute))
 
     @property

@@ -40,12 +40,19 @@ def table_of(title: str, *columns: str, left: tuple[str, ...] = ("method",)) -> 
     return table
 
 
-def show_plan(definition: Definition, out: Path, console: Console, budget: int | None = None) -> None:
-    """Print what a sweep would do; nothing is written."""
+def show_plan(
+    definition: Definition,
+    out: Path,
+    console: Console,
+    budget: int | None = None,
+    fresh: bool = False,
+) -> None:
+    """Print what a sweep would do, all of it again if `fresh`; nothing is written."""
     budget = budget or store.budget(out) or cost.default_budget()
-    panels = plan.panels(definition, budget, reuse.known(out))
+    panels = plan.panels(definition, budget, {} if fresh else reuse.known(out))
     units = plan.unique_units(panels)
-    done = {u.key for u in units if not store.fault(store.unit_path(out, u.filename, u.key))}
+    there = [] if fresh else units
+    done = {u.key for u in there if not store.fault(store.unit_path(out, u.filename, u.key))}
     for panel in panels:
         console.print(_planned(panel, done))
     replayed = sum(len(batch.labels) for batch in panels[0].batches)

@@ -95,7 +95,7 @@ class PackedProgram(Program):
             counts.append(np.broadcast_to(rounds.counts, (*rounds.end.shape, profile.n)))
         times = np.stack(ends, axis=-2)
         self.counts = np.stack(counts, axis=-3).reshape(-1, task.iterations, profile.n)
-        self.weights = collection.weights
+        self.weigh = collection.weigh
         super().__init__(task, times, self.counts.sum(axis=-1))
         together = len(next(iter(self.leaves.values()))) * len(task.seeds)
         self.layout = layout(self.samples, task.eval_every, together, whole=keeps_whole(task.problem))
@@ -114,7 +114,7 @@ class PackedProgram(Program):
         """The batches of rounds `done` to `until`, a call's at a time, and how many there are."""
         width, lanes = self.layout.width, self.layout.lanes
         counts = self.counts[:, done:until]
-        weights = np.asarray(self.weights(counts))
+        weights = self.weigh(counts)
         places = place(blocks_of(self.samples[:, done:until], width), lanes)
         for begin in range(0, len(places.profile), _SEGMENT):
             own = Places(*(x[begin : begin + _SEGMENT] for x in places))
@@ -142,7 +142,9 @@ def _nothing(
 
     def one_run(params: Params, key: Any) -> Estimate:
         slots = jnp.zeros(width, jnp.int32), jnp.zeros(width, jnp.float32)
-        return problem.estimate(params, runs.fold_in_all(key, width), *slots)
+        own = params, runs.fold_in_all(key, width), *slots
+        found = runs.estimate_runs(problem, *jax.tree.map(lambda x: x[None], own))
+        return jax.tree.map(lambda x: x[0], found)
 
     def program(state: RunState, keys: RunKeys) -> tuple[Sums, Record]:
         shape = jax.tree.leaves(state)[0].shape[:3]

@@ -17,7 +17,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, Int, Key
 
-from jaxnigt.problems.base import Estimate, Evaluation, Params, Problem
+from jaxnigt.problems.base import Estimate, Evaluation, Params, Problem, estimated
 
 AXIS = "slots"
 _EVERYWHERE = PartitionSpec()
@@ -104,7 +104,7 @@ def _estimates(
     weights = jnp.concatenate([weights, jnp.zeros((len(weights), padding), weights.dtype)], axis=1)
 
     def local(params: Params, keys: Array, workers: Array, weights: Array) -> Estimate:
-        own = problem.estimates(params, keys, workers, weights)
+        own = estimated(problem, params, keys, workers, weights)
         discounted, undiscounted = jax.lax.all_gather(
             (own.discounted, own.undiscounted), AXIS, axis=1, tiled=True
         )

@@ -16,7 +16,7 @@ from jaxnigt.checks import InputError
 from jaxnigt.clock.communication import Model
 from jaxnigt.methods.collection import Collection
 from jaxnigt.methods.method import Method
-from jaxnigt.problems.base import Estimate, Evaluation, Params, Problem
+from jaxnigt.problems.base import Estimate, Evaluation, Params, Problem, evaluated
 from jaxnigt.profiles import Profile
 from jaxnigt.training import parallel, runs
 from jaxnigt.training.runs import Leaves, Record, RunKeys, RunState, Split, UpdateRule
@@ -161,7 +161,7 @@ def evaluate(
         merged = jax.tree.map(lambda x: x.reshape(-1, *x.shape[3:]), params)
         own = jax.vmap(lambda key: runs.fold_in_all(jax.random.fold_in(key, k), eval_batch))(keys)
         each = jnp.broadcast_to(own, (*shape, eval_batch)).reshape(-1, eval_batch)
-        found = problem.evaluations(merged, each)
+        found = evaluated(problem, merged, each)
         return (jax.tree.map(lambda x: x.reshape(*shape, *x.shape[1:]), found),)
 
     inputs = (runs.ALL, runs.SEEDS, runs.NONE)

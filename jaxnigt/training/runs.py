@@ -17,7 +17,8 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, Int, Key
 from optax import tree
 
-from jaxnigt.problems.base import Estimate, Params, Problem
+from jaxnigt.checks import InputError, asked
+from jaxnigt.problems.base import Estimate, Params, Problem, alike, estimated, initial
 
 Leaves = dict[str, Float[Array | np.ndarray, "..."]]
 """Hyperparameters of a method, f32[A] or one entry of them."""
@@ -37,7 +38,13 @@ class UpdateRule(NamedTuple):
     def at(self, leaf: Leaves) -> optax.GradientTransformationExtraArgs:
         """The transformation at some hyperparameters, in JAX's default precision."""
         numbers = {name: jnp.asarray(value, jnp.result_type(float)) for name, value in leaf.items()}
-        return optax.with_extra_args_support(self.make(**numbers))
+        made = asked("update", lambda: self.make(**numbers))
+        if not (hasattr(made, "init") and hasattr(made, "update")):
+            raise InputError(
+                f"update: it makes a {type(made).__name__}, a transformation with init and update is "
+                "allowed, as optax has them."
+            )
+        return optax.with_extra_args_support(made)
 
 
 class RunKeys(NamedTuple):
@@ -91,7 +98,7 @@ def step(
     """
     descent = jax.tree.map(jnp.negative, problem.trainable(estimate.gradient))
     before = problem.trainable(run.params)
-    updates, after = optimiser.update(descent, run.optimiser, before, **extra)
+    updates, after = _updated(optimiser, descent, run.optimiser, before, extra)
     params = problem.with_trainable(run.params, optax.apply_updates(before, updates))
     # The direction of a rule without momentum is its update.
     direction = tree.norm(tree.get(after, "direction", updates))
@@ -100,9 +107,28 @@ def step(
     return RunState(problem.observe(params, estimate), after, run.points), record
 
 
+def _updated(
+    optimiser: optax.GradientTransformationExtraArgs,
+    descent: Params,
+    state: Any,
+    params: Params,
+    extra: dict[str, Array],
+) -> tuple[Params, Any]:
+    """What an update rule answers, checked for what a step needs."""
+    where = "update: update"
+    found = asked(where, lambda: optimiser.update(descent, state, params, **extra))
+    if not isinstance(found, tuple) or len(found) != 2:
+        raise InputError(f"{where} gives a {type(found).__name__}, updates and a state are allowed.")
+    alike(f"{where}: updates", found[0], params)
+    alike(f"{where}: state", found[1], state)
+    return found
+
+
 def point(problem: Problem, rule: UpdateRule, run: RunState) -> Params:
     """Where a run takes its next gradient."""
-    at = rule.eval_params(run.optimiser, problem.trainable(run.params))
+    trainable = problem.trainable(run.params)
+    at = asked("eval_params", lambda: rule.eval_params(run.optimiser, trainable))
+    alike("eval_params", at, trainable)
     return problem.with_trainable(run.params, at)
 
 
@@ -144,7 +170,7 @@ def estimate_runs(
     """Estimates of all runs at their own points, every axis of runs in front of the results."""
     runs, rest = keys.shape[:-1], len(keys.shape) - 1
     merged = jax.tree.map(lambda x: x.reshape(-1, *x.shape[rest:]), (points, keys, workers, weights))
-    return jax.tree.map(lambda x: x.reshape(*runs, *x.shape[1:]), problem.estimates(*merged))
+    return jax.tree.map(lambda x: x.reshape(*runs, *x.shape[1:]), estimated(problem, *merged))
 
 
 def initial_state(
@@ -167,8 +193,9 @@ def initial_state(
     """
 
     def one_run(leaf: Leaves, key: RunKeys) -> RunState:
-        params = problem.init(key.init)
-        run = RunState(params, rule.at(leaf).init(problem.trainable(params)))
+        params = initial(problem, key.init)
+        optimiser, trainable = rule.at(leaf), problem.trainable(params)
+        run = RunState(params, asked("update: init", lambda: optimiser.init(trainable)))
         if workers is None:
             return run
         each = jax.tree.map(

@@ -292,6 +292,8 @@ def test_an_edited_definition_computes_only_what_changed(
     _, output = here(capsys, monkeypatch, *arguments, "--dry-run")
     changed = [name for name in before if name.startswith("malenia")]
     assert f"{len(before)} units, {len(before) - len(changed)} of them done" in output
+    _, output = here(capsys, monkeypatch, *arguments, "--dry-run", "--fresh")
+    assert f"{len(before)} units, 0 of them done" in output
     status, output = here(capsys, monkeypatch, *arguments)
     assert status == 0
     assert output.count("reused") == len(before) - len(changed)
