@@ -31,7 +31,16 @@ if TYPE_CHECKING:
     from jaxnigt.profiles import Profile
     from jaxnigt.registry import register
     from jaxnigt.sweep import load
-    from jaxnigt.training import Snapshots, Trace, eval_times, parallel, replay, time_to, train
+    from jaxnigt.training import (
+        Snapshots,
+        Trace,
+        complexity,
+        eval_times,
+        parallel,
+        replay,
+        time_to,
+        train,
+    )
 
 __version__ = "0.1.0"
 
@@ -48,7 +57,16 @@ _NAMES = {
     "profiles": ("Profile",),
     "registry": ("register",),
     "sweep": ("load",),
-    "training": ("Snapshots", "Trace", "eval_times", "parallel", "replay", "time_to", "train"),
+    "training": (
+        "Snapshots",
+        "Trace",
+        "complexity",
+        "eval_times",
+        "parallel",
+        "replay",
+        "time_to",
+        "train",
+    ),
 }
 _HOME = {name: home for home, names in _NAMES.items() for name in names}
 

@@ -34,6 +34,7 @@ _OTHERS = ("#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _LINES = ((0, (6, 2)), (0, (3, 1, 1, 1)), (0, (1, 1)), (0, (8, 2, 1, 2, 1, 2)))
 BAND = (0.2, 0.8)
 """Quantiles over seeds, and over draws of the clock, between which bands lie."""
+_TIMES = ("time", "low", "high")
 _COLUMNS, _MOST = 4, 12
 """Panels of returns in a row, and in all."""
 
@@ -229,6 +230,34 @@ def returns(axes: Axes, lines: Mapping[str, Curve], level: float | None = None) 
     # Six digits at a tick leave room for five.
     axes.xaxis.set_major_locator(MaxNLocator(4))
     axes.set_xlabel("virtual time [s]")
+
+
+def complexity(axes: Axes, found: xr.Dataset, profile: int = 0) -> None:
+    """The least seconds of each method to each level, as `jaxnigt.complexity` found them, with bands.
+
+    An open marker stands where the stepsize is the first or the last of its grid, or where the level is
+    crossed before the second evaluation, so that less time may be possible.
+    """
+    own = found.isel(profile=profile).sortby("level")
+    levels, by_norm = own["level"].values, found.attrs["accuracy"] == "gradient"
+    names = zip(own["label"].values, found.attrs["methods"], strict=True)
+    looks = styles({str(label): str(name) for label, name in names})
+    for label, look in looks.items():
+        data = own.sel(label=label)
+        time, low, high = (np.where(np.isfinite(data[x]), data[x], np.nan) for x in _TIMES)
+        axes.plot(levels, time, linestyle=look.line, color=look.colour, label=label)
+        axes.fill_between(levels, low, high, color=look.colour, alpha=0.2, linewidth=0)
+        sure = (data["inside"] & data["resolved"]).values
+        for which, face in ((sure, look.colour), (~sure, "white")):
+            axes.plot(
+                levels[which], time[which], "o", markersize=4, color=look.colour, markerfacecolor=face
+            )
+    axes.set_yscale("log")
+    if by_norm:
+        axes.set_xscale("log")
+        axes.invert_xaxis()
+    axes.set_xlabel(r"accuracy $\varepsilon$ on $\|\nabla J\|$" if by_norm else "level of J")
+    axes.set_ylabel("least virtual time [s]")
 
 
 def runs(data: xr.Dataset) -> tuple[Float64[np.ndarray, " T"], Float[np.ndarray, "R T"]]:

@@ -35,6 +35,7 @@ class Question(SimpleNamespace):
         mean: f64[..., 1], the mean of h.
         pooled: f64[..., n], H_m / m, seconds per gradient of the m fastest workers together; H_m is the
             harmonic mean of the m smallest h; pooled_n, f64[..., 1], is the last.
+        live: f64[..., 1], how many workers are not dead.
         m: i64[n], 1 to n, how many of the fastest workers a method may count on; n, i64[1], is the last.
         epsilon: f64[..., 1], accuracies, with the shape of the whole batch.
         kappa: f64[..., 1], seconds of one communication.
@@ -47,7 +48,13 @@ SHORT: dict[str, Callable[[Any], Value]] = {
     "A": lambda q: q.L_g * q.delta / q.epsilon**2,
     "B": lambda q: q.L_h ** (1 / 2) * q.delta / q.epsilon ** (3 / 2),
     "s": lambda q: q.sigma**2 / q.epsilon**2,
-    "D": lambda q: q.n ** (4 / 3) * q.L_g * q.delta * q.sigma ** (1 / 3) / q.epsilon ** (7 / 3),
+    "D": lambda q: (
+        q.live ** (4 / 3)
+        * q.L_g
+        * q.delta
+        * minimum(q.sigma, q.epsilon, larger=True) ** (1 / 3)
+        / q.epsilon ** (7 / 3)
+    ),
     "X": lambda q: minimum(q.A, q.A ** (3 / 7) * q.B ** (4 / 7)),
     "Y": lambda q: minimum(q.A, (q.A * q.B) ** (1 / 2)),
 }
@@ -59,13 +66,13 @@ of s gradients has a standard deviation of epsilon.
 """
 
 
-def minimum(x: Value, y: Value) -> Value:
-    """The smaller of two arrays entry by entry, or SymPy's Min of two expressions."""
+def minimum(x: Value, y: Value, larger: bool = False) -> Value:
+    """The smaller (or `larger`) of two arrays entry by entry, or SymPy's Min (or Max) of expressions."""
     if isinstance(x, np.ndarray):
-        return np.minimum(x, y)
+        return np.maximum(x, y) if larger else np.minimum(x, y)
     import sympy
 
-    return sympy.Min(x, y)
+    return sympy.Max(x, y) if larger else sympy.Min(x, y)
 
 
 def slowest_link(profile: Profile) -> Float64[np.ndarray, "*profiles"]:
@@ -103,6 +110,7 @@ def ask(
         times = {"h": h, "m": m, "pooled": 1 / np.cumsum(1 / h, axis=-1)}
         times |= {"h_n": h[..., -1:], "n": m[-1:], "pooled_n": times["pooled"][..., -1:]}
         times["mean"] = h.mean(axis=-1, keepdims=True)
+        times["live"] = np.isfinite(h).sum(axis=-1, keepdims=True, dtype=np.float64)
         q = Question(
             **columns,
             **times,
@@ -193,7 +201,7 @@ MALENIA = Collection(lambda q: Speeds(q.h_n, q.mean / q.n, q.n), slack=2, hetero
 """Gradients until the harmonic mean of the workers' counts is M / n."""
 
 ASYNCHRONOUS = Collection(
-    lambda q: Speeds(q.n * q.pooled_n, q.pooled_n, q.n), stale=True, free_start=False
+    lambda q: Speeds(q.live * q.pooled_n, q.pooled_n, q.n), stale=True, free_start=False
 )
 """Every gradient on its own, as soon as it arrives."""
 

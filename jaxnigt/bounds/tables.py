@@ -52,7 +52,7 @@ def symbols() -> Question:
     # SymPy orders the factors of a product by the names of symbols.
     names = ("kappa", "h", "h_n", "H_m", "H_n", "mean", "n", *"sABDXY", "m", "L_g", "L_h", *_GREEK)
     q = Question(**{name: sympy.Symbol(f"{names.index(name):02}", positive=True) for name in names})
-    q.pooled, q.pooled_n = q.H_m / q.m, q.H_n / q.n
+    q.pooled, q.pooled_n, q.live = q.H_m / q.m, q.H_n / q.n, q.n
     return q
 
 
@@ -61,7 +61,7 @@ def latex(expression: Any) -> str:
     import sympy
 
     words = _GREEK | {"h": "h_m", "mean": r"\bar{h}"}
-    names = {symbol: words.get(name, name) for name, symbol in vars(symbols()).items()}
+    names = {symbol: words.get(name, name) for name, symbol in vars(symbols()).items() if name != "live"}
     expression = sympy.nsimplify(expression, rational=True)  # 3/2 instead of 1.5
     return sympy.latex(expression, order="none", fold_frac_powers=True, symbol_names=names)
 

@@ -39,10 +39,11 @@ def upper(
         m_synchronous_nigt  min_m h_m (A + B + (s/m)^(3/2) + s B/m)  kappa (the same bracket)
         afedpg              H_n (D + s B / n)                        kappa n (the same bracket)
 
-    with D = n^(4/3) L_g delta sigma^(1/3) / epsilon^(7/3). The minimum over m is that of the sum of both
-    columns. Leading constants are 1 and logarithms are left out: the form compares methods and names
-    regimes, but it does not hold as a bound. AFedPG's row counts each gradient as a message, while
-    Table 1 says that its communication is at least kappa epsilon^-3.
+    with D = n^(4/3) L_g delta max(sigma, epsilon)^(1/3) / epsilon^(7/3), whose n leaves out dead
+    workers. The minimum over m is that of the sum of both columns. Leading constants are 1 and no
+    logarithms are in it: the form compares methods and names regimes, but it does not hold as a bound.
+    AFedPG's row counts each gradient as a message, while Table 1 says that its communication is at least
+    kappa epsilon^-3.
 
     Form "certified" does hold: the rounds of `prescribe` times the longest that the clock can take for
     each, plus kappa per round. It is about `allreduce` communication with kappa the largest kappa_i, and
@@ -133,7 +134,7 @@ def _m_synchronous_nigt(q: Question, at: Speeds) -> Pairs:
 
 def _afedpg(q: Question, at: Speeds) -> Pairs:
     noise = q.s * q.B
-    return pairs(q, q.n * q.D + noise, staleness=(at.whole, q.D), noise=(at.share, noise))
+    return pairs(q, q.live * q.D + noise, staleness=(at.whole, q.D), noise=(at.share, noise))
 
 
 _PAPER = "arXiv 2509.24305"

@@ -9,6 +9,7 @@ import itertools
 import linecache
 import math
 import re
+import reprlib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -121,7 +122,13 @@ def _dotted(table: Plain) -> list[tuple[str, Any]]:
         if not isinstance(value, dict):
             found.append((key, value))
         elif key in ("methods", "profiles"):  # of lists of tables, one table is named by its label
-            found += [(f"{key}.{name}.{k}", v) for name, t in value.items() for k, v in t.items()]
+            for name, one in value.items():
+                if not isinstance(one, dict):
+                    raise InputError(
+                        f"size.{key}.{name}: got {reprlib.repr(one)}, a table with the keys to change "
+                        "is allowed."
+                    )
+                found += [(f"{key}.{name}.{k}", v) for k, v in one.items()]
         else:
             found += [(f"{key}.{k}", v) for k, v in value.items()]
     return found

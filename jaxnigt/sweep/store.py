@@ -164,15 +164,19 @@ def in_use(folder: Path) -> bool:
     return False
 
 
+_LEAST_BUDGET = 4096
+"""Bytes; `Problem.trajectory_bytes` is no less."""
+
+
 def budget(folder: Path) -> int | None:
     """Bytes that units of the last run in a folder were cut for, so that they are found again.
 
-    None where that is not known, or is more than this machine has.
+    None where that is not known, is more than this machine has, or is less than any unit needs.
     """
     try:
         found = int(files.of_json(files.text(folder / PLAN))["memory"])
         fits("memory", found // 2)
-        return max(found, 1)
+        return found if found >= _LEAST_BUDGET else None
     except (OSError, ValueError, KeyError, TypeError, OverflowError):
         return None
 

@@ -316,7 +316,10 @@ def test_latex_is_tidy(formulas_of):
     assert both[0] == r"h_n \left(A + B\right) + \frac{\bar{h} \left(s + s B\right)}{n}"
     short = {letter: latex(x) for letter, x in definitions().items()}
     assert short["A"] == r"\frac{L_g \Delta}{\varepsilon^{2}}"
-    assert short["D"] == r"\frac{L_g \Delta n^{4/3} \sqrt[3]{\sigma}}{\varepsilon^{7/3}}"
+    assert (
+        short["D"]
+        == r"\frac{L_g \Delta n^{4/3} \sqrt[3]{\max\left(\sigma, \varepsilon\right)}}{\varepsilon^{7/3}}"
+    )
     assert short["X"] == r"\min\left(A, A^{3/7} B^{4/7}\right)"
 
 

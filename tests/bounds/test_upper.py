@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 import jaxnigt as jn
-from jaxnigt.bounds import prescribe, supports_allreduce, upper
+from jaxnigt.bounds import lower, prescribe, supports_allreduce, upper
 from jaxnigt.bounds.prescribe import KINDS, PG
 from jaxnigt.constants import Constants
 from tests.bounds.instances import constants, powers, profiles, slope
@@ -216,6 +216,33 @@ def test_dead_workers(form):
         for name in ("malenia_nigt", "malenia_pg", "synchronous_nigt", "synchronous_pg"):
             assert np.isinf(upper(name, dead, c, 0.1, form=form).time)
     assert np.isfinite(upper("afedpg", dead, UNIT, 0.1).time)
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_no_upper_bound_is_below_the_lower_one(name):
+    """For noise from none on, and with dead workers among the others."""
+    rng = np.random.default_rng(1)
+    sigma = np.concatenate([np.zeros(20), np.exp(rng.uniform(-12, 6, 180))])
+    others = np.exp(rng.uniform(-4, 4, (3, 200)))
+    c = Constants(L_g=others[0], L_h=others[1], sigma=sigma, delta=others[2])
+    compute = np.exp(rng.normal(0, 1.5, (200, 7)))
+    compute[::3, 2] = np.inf
+    profile, epsilon = jn.Profile(compute, comm=0.3), np.exp(rng.uniform(-8, 0, 200))
+    smooth = "gradient" if name.endswith("_pg") else "hessian"
+    for form in ("order", "certified") if name != "afedpg" else ("order",):
+        above = upper(name, profile, c, epsilon, form=form).time
+        below = lower(name, profile, c, epsilon, form=form, smooth=smooth).time
+        assert (above >= below * (1 - 1e-12)).all(), form
+
+
+def test_dead_workers_do_not_count_in_the_row_of_afedpg():
+    alive, dead = jn.Profile([1.0, 3.0]), jn.Profile([1.0, np.inf, 3.0])
+    for sigma in (0.0, 0.01, 10.0):
+        c = Constants(1.0, 1.0, sigma, 1.0)
+        one, other = (upper("afedpg", x, c, 0.1, kappa=2.0) for x in (alive, dead))
+        np.testing.assert_allclose(one.computation, other.computation)
+        np.testing.assert_allclose(one.communication, other.communication)
+        assert one.time > 0
 
 
 def test_only_asynchronous_updates_have_no_allreduce():

@@ -8,6 +8,7 @@ from pathlib import Path
 import matplotlib.image
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 import jaxnigt as jn
 from figures import __main__ as command
@@ -214,3 +215,26 @@ def test_of_variants_the_fastest_stands_for_a_method():
     )
     assert float(verdict.fastest(lines)["a"].data["time_to_threshold"][0, 0]) == 0.5
     assert list(verdict.fastest(lines)) == ["a", "b"]
+
+
+def test_tuned_complexity_is_drawn_with_what_is_not_sure(tmp_path):
+    methods = {
+        "Rennala": jn.methods.rennala_nigt(4, stepsize=[0.02, 0.05, 0.1]),
+        "mine": jn.methods.synchronous_nigt(2, stepsize=0.05),
+    }
+    problem, profile = jn.problems.linear_quadratic(horizon=5), jn.profiles.equal(2)
+    levels = [-7.5, -6.5, 0.0]  # the last is never reached
+    found = jn.complexity(problem, methods, profile, levels, gradients=400, seeds=6, extend=0)
+    with jn.figures.drawing():
+        figure = Figure(layout="constrained")
+        axes = figure.subplots()
+        jn.figures.complexity(axes, found)
+        axes.legend()
+        (png, _) = jn.figures.save(figure, tmp_path / "complexity")
+    assert png.stat().st_size > 5000
+    drawn = [line for line in axes.lines if line.get_marker() == "o"]
+    assert sum(len(line.get_xdata()) for line in drawn) == 6
+    faces = {line.get_markerfacecolor() for line in drawn if len(line.get_xdata())}
+    assert "white" in faces  # one stepsize alone is an end of its grid
+    text = [x.get_text() for x in axes.get_legend().get_texts()]
+    assert text == ["Rennala", "mine"]

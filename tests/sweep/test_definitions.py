@@ -77,6 +77,15 @@ def test_later_bases_come_before_earlier_ones(base, tmp_path):
     assert (problem.horizon, problem.discount) == ((3,), (0.7,))
 
 
+@pytest.mark.parametrize("size", ["methods.rennala_nigt = -1", "profiles = { equal = [1] }"])
+def test_a_size_of_a_method_is_a_table(base, size):
+    base.write_text(BASE + size + "\n")
+    with pytest.raises(
+        jn.InputError, match=r"size\.(methods|profiles)\.\w+: got .*, a table with the keys"
+    ):
+        spec.read(base, size="small")
+
+
 def test_a_size_changes_what_it_names_in_every_table(base):
     small = spec.read(base, size="small")
     assert [method.iterations for method in small.methods] == [(10,), (10,)]

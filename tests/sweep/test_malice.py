@@ -263,8 +263,8 @@ def test_a_plan_that_is_none_is_refused(text, out, swept, capsys, monkeypatch):
     assert store.budget(out) is None
 
 
-@pytest.mark.parametrize("memory", ["1e30", str(10**30), "1e999", "[]"])
-def test_a_plan_does_not_say_that_there_is_more_memory_than_there_is(memory, out):
+@pytest.mark.parametrize("memory", ["1e30", str(10**30), "1e999", "[]", "-1", "0", "4095"])
+def test_a_plan_does_not_say_how_much_memory_there_is_where_that_cannot_be(memory, out):
     (out / "plan.json").write_text(f'{{"memory": {memory}}}')
     assert store.budget(out) is None
 
