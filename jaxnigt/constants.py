@@ -222,3 +222,12 @@ QUADRATIC_THIRD = 314.1
 
 QUADRATIC_DROP = 7.35
 """How far the quadratic chain falls for each coordinate, divided by mu (derived, rounded up)."""
+
+QUADRATIC_CURVATURE = 180.0
+"""Lipschitz constant of Upsilon's slope (derived)."""
+
+NESTED_QUADRATIC = 5.0
+"""Lipschitz constant of the gradient of the nested chain's quadratic part (derived)."""
+
+NESTED_SLOPE = 8.0
+"""The nested chain's gradient is at least nu divided by this until it is climbed (arXiv 2511.22331)."""

@@ -15,7 +15,7 @@ import jaxnigt.constants as known
 from jaxnigt.bounds import question as base
 from jaxnigt.bounds.prescribe import kind
 from jaxnigt.bounds.question import Bound, Column, Order, Question, Value, minimum, product, smallest
-from jaxnigt.checks import InputError, choice, flag
+from jaxnigt.checks import choice, flag
 from jaxnigt.profiles import Profile
 
 
@@ -43,7 +43,8 @@ def lower(
     where X = min(A, A^(3/7) B^(4/7)), and A^(3/7) B^(4/7) = L_g^(3/7) L_h^(2/7) delta / epsilon^(12/7).
     One minimum over m for both terms is part of the reconstruction: known instances give h_1 X and
     min_m H_m (min(A, B) + s min(A, B) / m) one by one. Form "certified" does hold: it is the best of
-    those instances with their constants. Its heterogeneous noise is that of the best group of the k
+    those instances with their constants, and of the nested chain of order sqrt(A B), which its regime
+    calls "nested". Its heterogeneous noise is that of the best group of the k
     slowest workers, at most 1 + ln n times less than with mean(h).
 
     Args:
@@ -54,7 +55,7 @@ def lower(
         kappa: likewise.
         form: "order", with constants 1, or "certified".
         power: of 1/epsilon in the deterministic term of form "order", "12/7" or, with X =
-            min(A, sqrt(A B)), "7/4".
+            min(A, sqrt(A B)), "7/4". Form "certified" knows instances of both and takes the better one.
         smooth: "hessian" for problems with L_g and L_h, "gradient" for those with L_g alone. The latter
             has X = A and noise s A. PG methods face it; it is no bound where the Hessian is Lipschitz.
         protocol: "rounds" for methods that communicate for each new point at which gradients are taken,
@@ -69,7 +70,7 @@ def lower(
         A Bound of the shape that `upper` has; 0 and regime "none" where no instance is hard.
 
     Raises:
-        InputError: an unknown word, a number out of range, or power "7/4" with form "certified".
+        InputError: an unknown word, or a number out of range.
 
     Example:
         >>> from jaxnigt.profiles import equal
@@ -80,8 +81,9 @@ def lower(
     References:
         Theorem G.1 of arXiv 2509.24305, reconstructed because we do not know its statement; the
         heterogeneous form is derived by analogy. Power "7/4" is a claim of arXiv 2606.05438, of which we
-        read the abstract only. Form "certified" is derived, in theory/README.md, from the chains of
-        arXiv 1912.02365 and 1711.00841 and the level game of Tyurin and Richtarik, 2024 (Fragile SGD).
+        read the abstract only; its instance is that of arXiv 2511.22331. Form "certified" is derived, in
+        theory/README.md, from the chains of arXiv 1912.02365, 1711.00841 and 2511.22331 and the level
+        game of Tyurin and Richtarik, 2024 (Fragile SGD).
     """
     method = kind(name)
     for key, value, allowed in (
@@ -97,8 +99,6 @@ def lower(
         apart = flag("heterogeneous", heterogeneous)
     if form == "order":
         return _order(ORDERS[smooth, power], q, free, apart)
-    if power != "12/7":
-        raise InputError(f"power: no constants are known for {power!r}, '12/7' is allowed.")
     return _certified(q, smooth == "hessian", free, apart)
 
 
@@ -141,7 +141,7 @@ ORDERS = {
 }
 """The order forms by the arguments smooth and power."""
 
-_CERTIFIED = "derived from the hard instances of arXiv 1912.02365 and 1711.00841"
+_CERTIFIED = "derived from the hard instances of arXiv 1912.02365, 1711.00841 and 2511.22331"
 _SHARE = 1 / 10  # The part of T t(1/p) in theory/README.md that passes with probability 1/2.
 
 
@@ -155,9 +155,9 @@ def _certified(q: Question, curved: bool, free: bool, apart: bool) -> Bound:
         bounds.append(smallest({**terms, base.COMMUNICATION: messages * T}, q.n, _CERTIFIED))
     if curved:
         worker, m = (q.h_n, q.n) if apart else (q.h[..., :1], q.m[:1])
-        length = quadratic_length(q)
-        terms = {"chain": product(worker, length), base.COMMUNICATION: messages * length}
-        bounds.append(smallest(terms, m, _CERTIFIED))
+        for regime, length in (("chain", quadratic_length(q)), ("nested", nested_length(q))):
+            terms = {regime: product(worker, length), base.COMMUNICATION: messages * length}
+            bounds.append(smallest(terms, m, _CERTIFIED))
     if free:
         exchanged = _shared_links(q, T) if apart else _changes_of_finder(q, T)
         bounds.append(smallest({base.COMMUNICATION: exchanged}, q.n, _CERTIFIED))
@@ -231,3 +231,16 @@ def quadratic_length(q: Question) -> Column:
         drop = q.delta / (scale * length**2) - np.sqrt(mu) / 2
         coordinates = np.floor(drop / (known.QUADRATIC_DROP * mu))
     return np.where((mu > 0) & (mu <= 1) & (coordinates > 0), coordinates, 0.0)
+
+
+def nested_length(q: Question) -> Column:
+    """Queries that the nested chain forces, 0 where it is not defined; as `chain_nested` (derived)."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        width = np.sqrt(known.NESTED_SLOPE * known.QUADRATIC_THIRD * q.epsilon / q.L_h)
+        unit = q.L_h * width**3 / known.QUADRATIC_THIRD
+        most = known.QUADRATIC_THIRD * q.L_g / (q.L_h * width) - known.QUADRATIC_CURVATURE
+        most = most / known.NESTED_QUADRATIC
+        outer = np.floor((q.delta / unit - 0.5) / known.QUADRATIC_DROP)
+        inner = np.floor((1 + np.sqrt(1 + 12 * np.maximum(most, 0.0))) / 6)
+        found = (outer - 1) * (inner + 1) + 1
+    return np.where((most >= 2) & (outer >= 1) & np.isfinite(found), found, 0.0)

@@ -240,8 +240,8 @@ class Bound:
         m: i64[...], how many of the fastest workers the bound counts on, the best m where it is free.
         regime: the name of the largest term: "smoothness" is L_g delta / epsilon^2, "hessian" is
             sqrt(L_h) delta / epsilon^(3/2), "start" the error of the first aggregate, "noise" the
-            variance, "staleness" AFedPG's delays, "chain" the deterministic hard instance. Others are
-            "communication", and "none" where the bound is 0.
+            variance, "staleness" AFedPG's delays, "chain" and "nested" the deterministic hard
+            instances. Others are "communication", and "none" where the bound is 0.
         source: the theorem with its arXiv id, or "derived".
     """
 

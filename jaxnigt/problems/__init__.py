@@ -7,6 +7,7 @@ from jaxnigt.problems.chains.instances import (
     chain_blocks,
     chain_deterministic,
     chain_group,
+    chain_nested,
     chain_split,
 )
 from jaxnigt.problems.linear_quadratic import LinearQuadratic, linear_quadratic
@@ -37,6 +38,7 @@ __all__ = [
     "chain_blocks",
     "chain_deterministic",
     "chain_group",
+    "chain_nested",
     "chain_split",
     "garnet",
     "gridworld",

@@ -24,7 +24,7 @@ from jaxnigt.bounds import prescribe
 from jaxnigt.checks import InputError, as_key, choice, whole
 from jaxnigt.clock.batching import make_room
 from jaxnigt.methods import Asynchronous, Collection, Method
-from jaxnigt.problems.chains.chain import Chain, QuadraticChain, ZeroChain
+from jaxnigt.problems.chains.chain import Chain, Function, ZeroChain
 from jaxnigt.problems.chains.draws import BinomialTable, mean_factor
 from jaxnigt.profiles import Profile
 from jaxnigt.training.runs import Leaves, UpdateRule
@@ -98,7 +98,7 @@ class _Run(NamedTuple):
 class _Task(NamedTuple):
     """A case as arrays. Stacked cases have an axis E in front."""
 
-    function: ZeroChain | QuadraticChain
+    function: Function
     leaf: Leaves
     epsilon: Float64[Array, "*E"]
     levels: Int32[Array, "*E C"]

@@ -8,8 +8,17 @@ from scipy import stats
 
 import jaxnigt as jn
 from jaxnigt.constants import CHAIN_CURVATURE, CHAIN_DROP, CHAIN_SMOOTHNESS, CHAIN_STEEPEST
-from jaxnigt.problems import chain, chain_blocks, chain_deterministic, chain_group, chain_split
+from jaxnigt.problems import (
+    chain,
+    chain_blocks,
+    chain_deterministic,
+    chain_group,
+    chain_nested,
+    chain_split,
+)
 from jaxnigt.problems.chains.draws import binomial_table, draw
+
+NESTED = {"delta": 1.0, "L_g": 1.0, "L_h": 1.0}
 
 INSTANCES = {
     "chain": chain,
@@ -21,6 +30,7 @@ INSTANCES = {
     "blocks": chain_blocks,
     "blocks without Hessian": lambda: chain_blocks(L_h=None),
     "deterministic": chain_deterministic,
+    "nested": chain_nested,
 }
 
 
@@ -273,6 +283,8 @@ REFUSED = [
     (r"owners: got \[4\]", lambda: chain_group(owners=[4])),
     (r"slowness: got \(1.0,\)", lambda: chain_blocks(slowness=(1.0,))),
     ("epsilon: got 10.0, which no chain is hard for", lambda: chain_deterministic(epsilon=10.0)),
+    ("epsilon: got 10.0, which no chain is hard for", lambda: chain_nested(epsilon=10.0)),
+    ("epsilon: it asks for 7,124,628 numbers at once", lambda: chain_nested(**NESTED, epsilon=1e-6)),
     ("batch: got 0, a whole number", lambda: chain().tables(0)),
 ]
 

@@ -11,13 +11,15 @@ from jaxnigt.constants import (
     CHAIN_DROP,
     CHAIN_SMOOTHNESS,
     CHAIN_STEEPEST,
+    NESTED_QUADRATIC,
+    NESTED_SLOPE,
     QUADRATIC_DROP,
     QUADRATIC_SMOOTHNESS,
     QUADRATIC_THIRD,
 )
-from jaxnigt.problems import chain_deterministic
+from jaxnigt.problems import chain_deterministic, chain_nested
 from jaxnigt.problems.chains import chain as hf
-from jaxnigt.problems.chains.chain import QuadraticChain, ZeroChain
+from jaxnigt.problems.chains.chain import NestedChain, QuadraticChain, ZeroChain
 
 
 @pytest.fixture(autouse=True)
@@ -109,6 +111,11 @@ def quadratic_chain(length, mu):
     return QuadraticChain(jnp.append(jnp.ones(length), 0.0), one, one, jnp.full(1, mu))
 
 
+def nested_chain(outer, inner):
+    one, links = jnp.ones(1), jnp.append(jnp.ones(outer * (inner + 1)), 0.0)
+    return NestedChain(links, one, one, jnp.full(1, float(inner)))
+
+
 def gradient(chain, x):
     return chain.combine(x, jnp.ones(1), jnp.ones(1))
 
@@ -116,6 +123,8 @@ def gradient(chain, x):
 CHAINS = {
     "zero": lambda: (zero_chain(8), 8),
     "quadratic": lambda: (quadratic_chain(7, 0.3), 8),
+    "nested": lambda: (nested_chain(3, 2), 10),
+    "nested by one": lambda: (nested_chain(4, 1), 9),
 }
 
 
@@ -251,6 +260,71 @@ def test_smoothness_of_the_quadratic_chain(mu):
     assert 0.9 * 314.1 * mu < thirds.max() <= 314.1 * mu
 
 
+@pytest.mark.parametrize("inner", [1, 2, 3, 8, 40])
+def test_the_least_that_a_bridge_costs(inner):
+    """min_z Q(a, z, b) = nu (a - b)^2, for a chain whose outer coordinates are held."""
+    chain, rng = nested_chain(1, inner), np.random.default_rng(inner)
+    nu = 1 / (inner * (3 * inner - 1))
+    for a, b in rng.normal(size=(20, 2)):
+
+        def cost(z, a=a, b=b):
+            x = jnp.concatenate([jnp.array([a]), z, jnp.array([b])])
+            own = nu / 2 * (1 - a) ** 2 + nu * hf.upsilon(jnp.array(a))
+            return -chain.objectives(x[None])[0] - own
+
+        zero = jnp.zeros(inner)
+        best = -jnp.linalg.solve(jax.hessian(cost)(zero), jax.grad(cost)(zero))
+        np.testing.assert_allclose(2 * cost(best), nu * (a - b) ** 2, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize(("outer", "inner"), [(2, 1), (3, 2), (2, 5), (4, 3)])
+def test_the_nested_chain_is_as_smooth_and_as_steep_as_it_says(outer, inner):
+    chain, nu = nested_chain(outer, inner), 1 / (inner * (3 * inner - 1))
+    size = outer * (inner + 1) + 1
+    points = jax.random.uniform(jax.random.key(5), (1000, 1, size), minval=-3.0, maxval=3.0)
+    norms, thirds = hessian_norms(chain, points), third_norms(chain, points, jax.random.key(6))
+    print(
+        f"m = {inner}: Hessian {norms.max():.2f} of {5 + 180 * nu:.2f}, third {thirds.max() / nu:.1f} nu"
+    )
+    assert norms.max() <= NESTED_QUADRATIC + 180 * nu
+    assert 0.5 * 314.1 * nu < thirds.max() <= 314.1 * nu
+    fall = chain.objectives(jnp.ones((1, size))) - chain.objectives(jnp.zeros((1, size)))
+    assert float(fall[0]) <= nu * (0.5 + QUADRATIC_DROP * outer)
+    rng = np.random.default_rng(0)
+    free = (outer - 1) * (inner + 1)  # all before a_T
+    for start in (descending, anywhere):
+        found = smallest_nested(chain, free, size, [start] * 12, rng)
+        print(f"m = {inner}, T = {outer}: |grad f| >= {found / nu:.3f} nu")
+        assert found >= nu / NESTED_SLOPE
+
+
+def smallest_nested(chain, free, size, starts, rng):
+    """`smallest` where a_T and a_{T+1} alone are 0, and bridges beyond them are not."""
+    zero = np.zeros(size, bool)
+    zero[[free, size - 1]] = True
+
+    def squared(x):
+        return (gradient(chain, jnp.where(zero, 0.0, x)[None]) ** 2).sum()
+
+    both = jax.jit(jax.value_and_grad(squared))
+    found = [
+        minimize(
+            lambda y: tuple(map(np.asarray, both(y))), begin(size, rng), jac=True, method="BFGS"
+        ).fun
+        for begin in starts
+    ]
+    return np.sqrt(min(found))
+
+
+def test_the_nested_chain_hides_every_coordinate_behind_the_one_before():
+    chain = nested_chain(3, 4)
+    points = jax.random.normal(jax.random.key(1), (500, 1, 16))
+    climbed = jax.random.randint(jax.random.key(2), (500, 1, 1), 0, 17)
+    points = jnp.where(jnp.arange(16)[None, None] < climbed, points, 0.0)
+    support = jax.vmap(lambda x: chain.progress(gradient(chain, x)))(points)
+    assert (support <= jax.vmap(chain.progress)(points) + 1).all()
+
+
 def test_how_far_the_functions_fall():
     length = 7
     chain = zero_chain(length)
@@ -269,3 +343,13 @@ def test_the_length_of_the_deterministic_chain():
         levels = chain_deterministic(delta=0.03, L_g=20.0, L_h=7.0, epsilon=epsilon).levels[0]
         predicted = 0.03 * 20 ** (3 / 7) * 7 ** (2 / 7) * epsilon ** (-12 / 7)
         np.testing.assert_allclose(levels / predicted, 2.6e-4, rtol=0.01)
+
+
+def test_the_length_of_the_nested_chain():
+    """T (m + 1) approaches a constant times delta L_g^(1/2) L_h^(1/4) epsilon^(-7/4)."""
+    lengths = []
+    for epsilon in (1e-6, 1e-7):
+        levels = chain_nested(delta=1e-5, L_g=20.0, L_h=7.0, epsilon=epsilon).levels[0]
+        lengths.append(levels / (1e-5 * 20**0.5 * 7**0.25 * epsilon ** (-7 / 4)))
+    print(f"(T - 1) (m + 1) + 1 = {lengths} of the order")
+    np.testing.assert_allclose(lengths, 2.3e-4, rtol=0.05)

@@ -7,7 +7,7 @@ from scipy import stats
 
 import jaxnigt as jn
 from jaxnigt.bounds.level_game import level_game
-from jaxnigt.problems import chain, chain_blocks, chain_deterministic, chain_group
+from jaxnigt.problems import chain, chain_blocks, chain_deterministic, chain_group, chain_nested
 from jaxnigt.training.climb import Case, climb
 
 
@@ -159,6 +159,28 @@ def test_the_deterministic_chain_takes_a_round_a_coordinate_at_least():
     found = climb([Case(problem, method)], rounds=4096, chunk=1024)
     assert problem.levels[0] <= found.to_levels[0, 0] < np.inf
     assert found.to_levels[0, 0] < found.to_accuracy[0, 0]
+
+
+NESTED = {
+    "rennala_nigt": lambda a: jn.methods.rennala_nigt(1, momentum=0.3, stepsize=a),
+    "synchronous_nigt": lambda a: jn.methods.synchronous_nigt(2, momentum=1.0, stepsize=a),
+    "m_synchronous_nigt": lambda a: jn.methods.m_synchronous_nigt(1, momentum=0.1, stepsize=a),
+    "rennala_pg": lambda a: jn.methods.rennala_pg(1, stepsize=a),
+}
+
+
+@pytest.mark.parametrize("name", NESTED)
+def test_no_method_is_faster_on_the_nested_chain_than_its_certified_bound(name):
+    problem = chain_nested(delta=0.9)
+    bound = jn.bounds.lower(
+        name, jn.Profile([1.0]), problem.constants, problem.epsilon, form="certified"
+    )
+    assert bound.time >= problem.levels[0]
+    for stepsize in (0.01, 0.05, 0.2):
+        case = Case(problem, NESTED[name](stepsize))
+        found = climb([case], rounds=8192, chunk=1024, check_every=1)
+        assert problem.levels[0] <= found.to_accuracy[0, 0]
+        assert bound.time <= found.to_accuracy[0, 0]
 
 
 def test_no_method_beats_the_level_game():

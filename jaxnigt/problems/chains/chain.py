@@ -1,4 +1,4 @@
-"""The two chains as arrays that can be stacked, and the problem with noisy gradients that they make.
+"""The chains as arrays that can be stacked, and the problem with noisy gradients that they make.
 
 Axes are W workers, C chains that share no coordinate, and T coordinates of each chain. The papers
 minimise f; here J = -f is maximised. No formula divides by something that can vanish.
@@ -152,10 +152,83 @@ class QuadraticChain(NamedTuple):
         return _last(x != 0)
 
 
+class NestedChain(NamedTuple):
+    """J(x) = -height f(x / width) for a chain of T + 1 outer coordinates a_i joined by T bridges.
+
+    f = (nu / 2) (1 - a_1)^2 + sum_{i <= T} (Q(a_i, z_i, a_{i+1}) / 2 + nu Upsilon(a_i)), where a bridge
+    z in R^m costs Q(a, z, b) = (z_1 - theta a)^2 / m + sum_j (z_{j+1} - z_j)^2 + (z_m - theta b)^2 / m,
+    theta^2 = 1 / m and nu = theta^2 / (3 m - 1). The least that a bridge can cost is nu (a - b)^2.
+    Coordinates stand in the order in which they are discovered: a_1, z_1, a_2, z_2 and so on. Gradients
+    are exact. Source: arXiv 2511.22331, Theorem 3.1, which simplifies arXiv 2606.05438.
+
+    Attributes:
+        links: f[N], 1 where a coordinate is linked to the next; 0 for the last one and for padding.
+        height: f[1], the scale of values.
+        width: f[1], the scale of coordinates.
+        inner: f[1], m, the coordinates of a bridge.
+    """
+
+    links: Float[Array, " N"]
+    height: Float[Array, "1"]
+    width: Float[Array, "1"]
+    inner: Float[Array, "1"]
+
+    def objectives(self, x: Float[Array, "1 N"]) -> Float[Array, "1"]:
+        """J."""
+        at, nu = x[0] / self.width, self._nu()
+        weight, _, _ = self._edges()
+        pull = nu / 2 * (1 - at[:1]) ** 2
+        each = weight * self._stretch(at) ** 2 / 2 + nu * self._outer() * upsilon(at)
+        return -self.height * (pull + (self.links * each).sum(keepdims=True))
+
+    def combine(
+        self, x: Float[Array, "1 N"], known: Float[Array, "1"], frontier: Float[Array, "1"]
+    ) -> Float[Array, "1 N"]:
+        """The gradient of J times `known`. There is no noise, so that `frontier` has no effect."""
+        at, nu = x[0] / self.width, self._nu()
+        weight, own, following = self._edges()
+        tension = self.links * weight * self._stretch(at)
+        before = jnp.concatenate([jnp.zeros_like(nu), (following * tension)[:-1]])
+        slope = before - own * tension + nu * self.links * self._outer() * upsilon_slope(at)
+        slope = slope.at[0].add(nu[0] * (at[0] - 1))
+        return -(known * self.height / self.width * slope)[None]
+
+    def progress(self, x: Float[Array, "1 N"]) -> Int32[Array, "1"]:
+        """The last coordinate that is not 0, counted from 1; 0 for none."""
+        return _last(x != 0)
+
+    def _nu(self) -> Float[Array, "1"]:
+        return 1 / (self.inner * (3 * self.inner - 1))
+
+    def _place(self) -> Float[Array, " N"]:
+        """The place of each coordinate in its bridge, from 1 to m; 0 for an outer one."""
+        count = jnp.arange(len(self.links), dtype=self.inner.dtype)
+        return count % (self.inner + 1)
+
+    def _outer(self) -> Float[Array, " N"]:
+        return (self._place() == 0).astype(self.inner.dtype)
+
+    def _edges(self) -> tuple[Float[Array, " N"], Float[Array, " N"], Float[Array, " N"]]:
+        """Of the edge from each coordinate to the next: its weight, and the factors of both."""
+        place, theta = self._place(), jnp.sqrt(1 / self.inner)
+        first, final = place == 0, place == self.inner
+        weight = jnp.where(first | final, 1 / self.inner, jnp.ones_like(place))
+        one = jnp.ones_like(place)
+        return weight, jnp.where(first, theta, one), jnp.where(final, theta, one)
+
+    def _stretch(self, at: Float[Array, " N"]) -> Float[Array, " N"]:
+        """What each edge says of its two coordinates."""
+        _, own, following = self._edges()
+        return following * jnp.concatenate([at[1:], at[:1] * 0]) - own * at
+
+
 def _last(discovered: Bool[Array, "C T"]) -> Int32[Array, " C"]:
     """The last coordinate of each chain for which it holds, counted from 1; 0 for none."""
     count = jnp.arange(1, discovered.shape[-1] + 1, dtype=jnp.int32)[None]
     return jnp.where(discovered, count, 0).max(axis=-1)
+
+
+Function = ZeroChain | QuadraticChain | NestedChain
 
 
 def _gaps(at: Float[Array, " T"]) -> Float[Array, " T"]:
@@ -184,7 +257,7 @@ class Chain(ExactProblem):
             |grad J| > epsilon (with C > 1 chains, see `chain_blocks`).
     """
 
-    function: ZeroChain | QuadraticChain
+    function: Function
     probability: Float[np.ndarray, " W"]
     levels: Int[np.ndarray, " C"]
     constants: Constants
@@ -253,6 +326,6 @@ class Chain(ExactProblem):
         known = jnp.full_like(expected, 1 / len(expected))
         return {"x": self._function(params).combine(params["x"], known, known * jnp.stack(factors))}
 
-    def _function(self, params: Params) -> ZeroChain | QuadraticChain:
+    def _function(self, params: Params) -> Function:
         """The chains in the precision of params."""
         return jax.tree.map(lambda a: jnp.asarray(a, params["x"].dtype), self.function)

@@ -25,12 +25,15 @@ from jaxnigt.constants import (
     CHAIN_DROP,
     CHAIN_SMOOTHNESS,
     CHAIN_STEEPEST,
+    NESTED_QUADRATIC,
+    NESTED_SLOPE,
+    QUADRATIC_CURVATURE,
     QUADRATIC_DROP,
     QUADRATIC_SMOOTHNESS,
     QUADRATIC_THIRD,
     Constants,
 )
-from jaxnigt.problems.chains.chain import Chain, QuadraticChain, ZeroChain
+from jaxnigt.problems.chains.chain import Chain, NestedChain, QuadraticChain, ZeroChain
 from jaxnigt.registry import register
 
 _FAR = 1e50
@@ -240,6 +243,45 @@ def chain_deterministic(
     function = QuadraticChain(links, *scales)  # pyright: ignore[reportArgumentType]
     constants = Constants(L_g, L_h, 0.0, delta)
     return Chain(function, np.ones(1), np.array([length]), constants, epsilon)
+
+
+@register("chain_nested")
+def chain_nested(
+    *, delta: float = 1.6, L_g: float = 12.7, L_h: float = 13.09, epsilon: float = 0.0052
+) -> Chain:
+    """A chain of chains, on which exact gradients discover one coordinate at a time.
+
+    J(x) = -l s^2 f(x / s) for the f of `NestedChain`, with s^2 = 8 * 314.1 epsilon / L_h, the largest m
+    for which l = L_h s / (314.1 nu) leaves l (5 + 180 nu) <= L_g, and T as large as delta allows, as the
+    gap is at most l s^2 nu (1/2 + 7.35 T). While a_T and a_{T+1} are 0, |grad J| >= l s nu / 8, which is
+    epsilon. At least (T - 1) (m + 1) + 1 gradients therefore have to be computed one after another, of
+    the order of delta L_g^(1/2) L_h^(1/4) epsilon^(-7/4). The default is f itself, up to rounding, with
+    m = 3.
+
+    Arguments and errors are those of `chain_deterministic`. Source: arXiv 2511.22331, Theorem 3.1, for
+    the function and for |grad f| >= nu / 8. The scaling and its constants are derived.
+
+    Example:
+        >>> chain_nested().levels
+        array([17], dtype=int32)
+    """
+    width = math.sqrt(NESTED_SLOPE * QUADRATIC_THIRD * _size("epsilon", epsilon) / _size("L_h", L_h))
+    most = (QUADRATIC_THIRD * _size("L_g", L_g) / (L_h * width) - QUADRATIC_CURVATURE) / NESTED_QUADRATIC
+    unit = L_h * width**3 / QUADRATIC_THIRD  # l s^2 nu
+    outer = math.floor((_size("delta", delta) / unit - 0.5) / QUADRATIC_DROP)
+    if most < 2 or outer < 1:
+        raise InputError(
+            f"epsilon: got {epsilon!r}, which no chain is hard for; smaller ones are allowed, or a "
+            "larger delta or L_g."
+        )
+    inner = math.floor((1 + math.sqrt(1 + 12 * most)) / 6)
+    length = outer * (inner + 1)
+    room("epsilon", length, _MOST)
+    nu = 1 / (inner * (3 * inner - 1))
+    scales = (np.array([each]) for each in (unit / nu, width, float(inner)))
+    function = NestedChain(np.append(np.ones(length), 0.0), *scales)  # pyright: ignore[reportArgumentType]
+    levels = np.array([(outer - 1) * (inner + 1) + 1])
+    return Chain(function, np.ones(1), levels, Constants(L_g, L_h, 0.0, delta), epsilon)
 
 
 def _size(name: str, value: float) -> float:
