@@ -15,6 +15,12 @@ from jaxnigt.methods.named import (
     synchronous_pg,
 )
 from jaxnigt.methods.nigt import NIGTState, nigt, nigt_eval_params
+from jaxnigt.methods.optimism import (
+    double_optimism,
+    malenia_double_optimism,
+    optimism_eval_params,
+    rennala_double_optimism,
+)
 
 __all__ = [
     "Asynchronous",
@@ -23,13 +29,17 @@ __all__ = [
     "NIGTState",
     "afedpg",
     "collect_nigt",
+    "double_optimism",
     "m_synchronous_nigt",
+    "malenia_double_optimism",
     "malenia_nigt",
     "malenia_pg",
     "mean",
     "n_pg_igt",
     "nigt",
     "nigt_eval_params",
+    "optimism_eval_params",
+    "rennala_double_optimism",
     "rennala_nigt",
     "rennala_pg",
     "synchronous_nigt",

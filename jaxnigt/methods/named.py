@@ -23,6 +23,9 @@ _WEIGHTS = {"mean": mean, "worker_mean": worker_mean}
 _SCHEDULES = {"constant": nigt, "decreasing": afedpg_decreasing_update}
 Restart = Literal["cancel", "finish"]
 
+_NIGT_STEP, _PG_STEP = 2**-9, 2**-16
+"""Stepsizes with which J of the default problem, Reacher, rises over 1,000 updates of every method."""
+
 
 def _leaves(stepsize: ArrayLike, momentum: ArrayLike) -> dict[str, ArrayLike]:
     return {
@@ -54,7 +57,7 @@ def rennala_nigt(
     batch: int = 20,
     *,
     init_batch: int | None = None,
-    stepsize: ArrayLike = 2**-5,
+    stepsize: ArrayLike = _NIGT_STEP,
     momentum: ArrayLike = 0.1,
     restart: Restart = "cancel",
 ) -> Method:
@@ -85,7 +88,7 @@ def malenia_nigt(
     batch: int = 20,
     *,
     init_batch: int | None = None,
-    stepsize: ArrayLike = 2**-5,
+    stepsize: ArrayLike = _NIGT_STEP,
     momentum: ArrayLike = 0.1,
 ) -> Method:
     """Malenia NIGT: per-worker means until their harmonic stopping rule holds, one NIGT step.
@@ -114,7 +117,7 @@ def synchronous_nigt(
     batch: int = 10,
     *,
     init_batch: int | None = None,
-    stepsize: ArrayLike = 2**-5,
+    stepsize: ArrayLike = _NIGT_STEP,
     momentum: ArrayLike = 0.1,
 ) -> Method:
     """Synchronized NIGT: one gradient from each of n workers, one aggregation, one NIGT step.
@@ -138,7 +141,7 @@ def synchronous_nigt(
     works=(_FASTEST, _PAPER, _NIGT),
 )
 def m_synchronous_nigt(
-    batch: int = 5, *, stepsize: ArrayLike = 2**-5, momentum: ArrayLike = 0.1
+    batch: int = 5, *, stepsize: ArrayLike = _NIGT_STEP, momentum: ArrayLike = 0.1
 ) -> Method:
     """m-synchronous NIGT: one gradient from each of the m first workers, one NIGT step.
 
@@ -161,7 +164,9 @@ def m_synchronous_nigt(
     works=(_OPTIMAL, _PAPER),
     clock=("restart",),
 )
-def rennala_pg(batch: int = 20, *, stepsize: ArrayLike = 2**-5, restart: Restart = "cancel") -> Method:
+def rennala_pg(
+    batch: int = 20, *, stepsize: ArrayLike = _PG_STEP, restart: Restart = "cancel"
+) -> Method:
     """Rennala PG: the collection of `rennala_nigt` and a plain gradient step.
 
     Its step is `stepsize` times the gradient; the other arguments, and the errors, are those of
@@ -169,13 +174,13 @@ def rennala_pg(batch: int = 20, *, stepsize: ArrayLike = 2**-5, restart: Restart
 
     Example:
         >>> rennala_pg(batch=8)
-        Method(rennala_pg: Collection of rennala(batch=8); stepsize=0.03125)
+        Method(rennala_pg: Collection of rennala(batch=8); stepsize=1.52587890625e-05)
     """
     return _pg_method("rennala_pg", Collection(Rennala(batch), restart=restart), stepsize)
 
 
 @register("malenia_pg", title="Malenia PG", colour="#7F7F7F", line="-", works=(_OPTIMAL, _PAPER))
-def malenia_pg(batch: int = 20, *, stepsize: ArrayLike = 2**-5) -> Method:
+def malenia_pg(batch: int = 20, *, stepsize: ArrayLike = _PG_STEP) -> Method:
     """Malenia PG: the collection of `malenia_nigt` and the step of `rennala_pg`.
 
     Source: Malenia SGD, Tyurin and Richtarik, arXiv 2305.12387.
@@ -195,7 +200,7 @@ def malenia_pg(batch: int = 20, *, stepsize: ArrayLike = 2**-5) -> Method:
     works=(_PAPER,),
     workers="batch",
 )
-def synchronous_pg(batch: int = 10, *, stepsize: ArrayLike = 2**-5) -> Method:
+def synchronous_pg(batch: int = 10, *, stepsize: ArrayLike = _PG_STEP) -> Method:
     """Synchronous vanilla PG: the collection of `synchronous_nigt` and the step of `rennala_pg`.
 
     Example:
@@ -231,8 +236,8 @@ def n_pg_igt(*, stepsize: ArrayLike = 0.1, momentum: ArrayLike = 1.0) -> Method:
 )
 def afedpg(
     *,
-    stepsize: ArrayLike = 2**-5,
-    momentum: ArrayLike = 0.1,
+    stepsize: ArrayLike = _NIGT_STEP,
+    momentum: ArrayLike | None = None,
     lookahead: bool = True,
     schedule: Literal["constant", "decreasing"] = "constant",
     rule: ArrivalRule | None = None,
@@ -248,7 +253,7 @@ def afedpg(
 
     Args:
         stepsize: as for `rennala_nigt`.
-        momentum: likewise.
+        momentum: likewise; by default 0.1, and 1 for decreasing schedules, at which their theory starts.
         lookahead: False samples at theta_v itself.
         schedule: "constant", or "decreasing" by (2/(v+2))^(4/7) and (2/(k+2))^(5/7).
         rule: which gradients are accepted, an `ArrivalRule` or its registered name; None accepts all.
@@ -264,6 +269,8 @@ def afedpg(
     choice("schedule", schedule, _SCHEDULES)
     lookahead = flag("lookahead", lookahead)
     chosen = None if rule is None else make("arrival_rule", rule)
+    if momentum is None:
+        momentum = 0.1 if schedule == "constant" else 1.0
     return Method(
         "afedpg" if lookahead else "afedpg_without_lookahead",
         Asynchronous(chosen, lanes),
@@ -281,7 +288,7 @@ def collect_nigt(
     weights: Weights | Literal["mean", "worker_mean"] = "mean",
     init_batch: int | None = None,
     restart: Restart = "cancel",
-    stepsize: ArrayLike = 2**-5,
+    stepsize: ArrayLike = _NIGT_STEP,
     momentum: ArrayLike = 0.1,
 ) -> Method:
     """NIGT on rounds of any rule: one aggregation and one NIGT step a round.

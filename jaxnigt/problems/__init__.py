@@ -12,6 +12,7 @@ from jaxnigt.problems.chains.instances import (
 )
 from jaxnigt.problems.linear_quadratic import LinearQuadratic, linear_quadratic
 from jaxnigt.problems.local_constants import LocalConstants, local_constants
+from jaxnigt.problems.measured import by_gradient
 from jaxnigt.problems.policy_gradient import (
     FixedNormalisation,
     PolicyGradient,
@@ -34,6 +35,7 @@ __all__ = [
     "Problem",
     "RunningNormalisation",
     "Tabular",
+    "by_gradient",
     "chain",
     "chain_blocks",
     "chain_deterministic",

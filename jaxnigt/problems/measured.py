@@ -55,7 +55,6 @@ class ByGradient(Problem):
         return self.problem.trajectory_bytes()
 
 
-@functools.lru_cache(maxsize=64)
 def by_gradient(problem: Problem) -> ByGradient:
     """A problem whose evaluations are -||grad J||, for the accuracy epsilon of the theory's bounds.
 
@@ -77,4 +76,10 @@ def by_gradient(problem: Problem) -> ByGradient:
             f"problem: {problem!r} does not know its gradient exactly, one of jn.problems.tabular, "
             "linear_quadratic, chain or stochastic(exact=...) is allowed."
         )
+    return _by_gradient(problem)
+
+
+@functools.lru_cache(maxsize=64)
+def _by_gradient(problem: ExactProblem) -> ByGradient:
+    """One object for each problem, so that compiled programs are found again."""
     return ByGradient(problem)

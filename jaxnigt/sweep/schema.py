@@ -178,6 +178,10 @@ def written(value: Any) -> str:
     return repr(value) if isinstance(value, int | float) else ""
 
 
+_ARRAYS = (ArrayLike, ArrayLike | None)
+"""Annotations of hyperparameters, whose values may be arrays."""
+
+
 def _members(annotation: Any) -> tuple[Any, ...]:
     """The alternatives of a union without None, or the annotation itself."""
     if typing.get_origin(annotation) in (Union, types.UnionType):
@@ -187,7 +191,7 @@ def _members(annotation: Any) -> tuple[Any, ...]:
 
 def _listed(annotation: Any) -> bool:
     """Whether a value of this type is itself written as a list or a table of values."""
-    if annotation == ArrayLike:
+    if annotation in _ARRAYS:
         return False
     origins = map(typing.get_origin, _members(annotation))
     return any(isinstance(o, type) and issubclass(o, Sequence | Mapping) for o in origins)
@@ -195,7 +199,8 @@ def _listed(annotation: Any) -> bool:
 
 def _field(annotation: Any, number: Any) -> Any:
     """What TOML holds for an argument of this type, None where it can hold nothing of the kind."""
-    scalars = {bool: StrictBool, int: StrictInt, str: StrictStr, float: number, ArrayLike: number}
+    scalars = {bool: StrictBool, int: StrictInt, str: StrictStr, float: number}
+    scalars |= dict.fromkeys(_ARRAYS, number)
     if annotation in scalars:
         return scalars[annotation]
     members = _members(annotation)
@@ -217,11 +222,15 @@ def _field(annotation: Any, number: Any) -> Any:
 def leaves(table: Plain) -> dict[str, list[float]]:
     """Hyperparameters of a method's table, those of its arguments that may be arrays."""
     maker = lookup("method", table["name"]).maker
+    parameters = inspect.signature(maker).parameters
     annotations, found = hints(maker), {}
-    for name, parameter in inspect.signature(maker).parameters.items():
+    for name, parameter in parameters.items():
         plain_number = name not in annotations and isinstance(parameter.default, float)
-        if annotations.get(name) == ArrayLike or plain_number:
+        if annotations.get(name) in _ARRAYS or plain_number:
             value = table.get(name, parameter.default)
+            if value is None:  # a default that rests on other arguments
+                own = {k: v for k, v in table.items() if k in parameters and isinstance(v, str | int)}
+                value = maker(**own).hyperparameters[name]
             found[name] = list(value) if isinstance(value, list | tuple) else [value]
     return found
 

@@ -47,7 +47,7 @@ def complexity(
     evaluations: int = 200,
     eval_batch: int = 64,
     extend: int = 4,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
 ) -> xr.Dataset:
     """The least time in which each method comes to each level, over its own hyperparameters.
 
@@ -71,7 +71,7 @@ def complexity(
         evaluations: of each run, evenly spaced.
         eval_batch: trajectories of one evaluation.
         extend: how many times the grid of stepsizes may grow.
-        progress: called with a line for every training.
+        progress: called with a line for every training; True prints it.
 
     Returns:
         A data set with axes label, profile and level. `time` is the median in seconds over the runs
@@ -101,7 +101,11 @@ def complexity(
 
     Source: derived; arXiv 2509.24305 tunes by curves that are looked at.
     """
+    instance("problem", problem, Problem, "jn.problems.tabular()")
     instance("profile", profile, Profile, "jn.profiles.equal(10)")
+    if not (progress is None or isinstance(progress, bool) or callable(progress)):
+        raise InputError(f"progress: got {progress!r}, a function of a line, True or False is allowed.")
+    say = print if progress is True else progress or (lambda words: None)
     choice("accuracy", accuracy, ACCURACIES)
     if len(profile.shape) > 1:
         raise InputError(f"profile: got leading axes {profile.shape}, one at most is allowed.")
@@ -120,7 +124,7 @@ def complexity(
         seeds=seeds,
         options={"key": key, "eval_batch": whole("eval_batch", eval_batch), "draws": draws},
         evaluations=whole("evaluations", evaluations, 2),
-        progress=progress or (lambda words: None),
+        progress=say,
     )
     models = _models(methods, comm_model)
     grown = whole("extend", extend, 0)

@@ -33,6 +33,16 @@ METHODS = {
         300,
         10.0,
     ),
+    "rennala_double_optimism": (
+        lambda **a: jn.methods.rennala_double_optimism(16, rate=0.3, **a),
+        150,
+        1.0,
+    ),
+    "malenia_double_optimism": (
+        lambda **a: jn.methods.malenia_double_optimism(16, rate=0.3, adaptive=True, **a),
+        150,
+        1.0,
+    ),
     "afedpg_without_lookahead": (lambda **a: jn.methods.afedpg(lookahead=False, **a), 300, 0.5),
 }
 # Name -> (problem, stepsize of normalised steps and of plain ones, by how much J improves).
