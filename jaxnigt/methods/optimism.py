@@ -126,7 +126,13 @@ def double_optimism(
 
 
 def optimism_eval_params(state: Any, params: Params) -> Params:
-    """The point of the next gradient, params + Delta_n / 2, for a state of `double_optimism`."""
+    """The point of the next gradient, params + Delta_n / 2, for a state of `double_optimism`.
+
+    Example:
+        >>> params = jnp.ones(2)
+        >>> optimism_eval_params(double_optimism(0.1, 0.2).init(params), params)
+        Array([1., 1.], dtype=float32)
+    """
     displacement = tree.get(state, "displacement")
     return jax.tree.map(lambda p, step: p + (0.5 * step).astype(p.dtype), params, displacement)
 
@@ -226,7 +232,7 @@ def malenia_double_optimism(
 
     Example:
         >>> malenia_double_optimism(8).collection.rule
-        Malenia(size=8)
+        Malenia(batch=8)
     """
     collection = Collection(Malenia(batch), worker_mean)
     name = "malenia_double_optimism"

@@ -13,9 +13,9 @@ from jaxnigt.checks import InputError
 from jaxnigt.methods import Asynchronous, Method
 from jaxnigt.problems import Problem
 from jaxnigt.profiles import Profile
-from jaxnigt.registry import Entry, known, lookup, make
+from jaxnigt.registry import Entry, hints, known, lookup, make
 from jaxnigt.sweep.fingerprint import sources
-from jaxnigt.sweep.schema import Plain, leaves
+from jaxnigt.sweep.schema import ARRAYS, Plain
 
 
 def _takes_workers(entry: Entry) -> inspect.Parameter | None:
@@ -126,3 +126,19 @@ def profile(table: Plain, workers: int, dimension: int) -> Profile:
             f"workers, one of workers = {workers} is allowed, a key at the top of the definition."
         )
     return found if noise is None else found.replace(noise=make("noise", noise))
+
+
+def leaves(table: Plain) -> dict[str, list[float]]:
+    """Hyperparameters of a method's table, those of its arguments that may be arrays."""
+    maker = lookup("method", table["name"]).maker
+    parameters = inspect.signature(maker).parameters
+    annotations, found = hints(maker), {}
+    for name, parameter in parameters.items():
+        plain_number = name not in annotations and isinstance(parameter.default, float)
+        if annotations.get(name) in ARRAYS or plain_number:
+            value = table.get(name, parameter.default)
+            if value is None:  # a default that rests on other arguments
+                own = {k: v for k, v in table.items() if k in parameters and isinstance(v, str | int)}
+                value = maker(**own).hyperparameters[name]
+            found[name] = list(value) if isinstance(value, list | tuple) else [value]
+    return found

@@ -11,9 +11,10 @@ import numpy as np
 import xarray as xr
 
 from jaxnigt.sweep import build
+from jaxnigt.sweep.build import leaves
 from jaxnigt.sweep.plan import GRID, MethodPlan, Panel, networks, profile_titles
 from jaxnigt.sweep.reuse import ATTRIBUTE
-from jaxnigt.sweep.schema import Definition, leaves
+from jaxnigt.sweep.schema import Definition
 from jaxnigt.sweep.selection import best, best_indices, final, leaf_axes, over_runs, tenth
 from jaxnigt.sweep.store import node, provenance
 from jaxnigt.training.times import SECONDS, eval_times, first_reached

@@ -22,9 +22,9 @@ from jaxnigt.problems import Problem
 from jaxnigt.profiles import Profile
 from jaxnigt.registry import lookup, make, named
 from jaxnigt.sweep import build, cost, fingerprint, reuse
-from jaxnigt.sweep.build import under
+from jaxnigt.sweep.build import leaves, under
 from jaxnigt.sweep.definition import plain, variants
-from jaxnigt.sweep.schema import Definition, Plain, leaves, title
+from jaxnigt.sweep.schema import Definition, Plain, title
 
 GRID = "grid"
 _LONGEST = 100

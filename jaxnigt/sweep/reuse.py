@@ -20,7 +20,7 @@ from jaxtyping import Bool
 from jaxnigt import files
 from jaxnigt.profiles import Profile
 from jaxnigt.sweep import store
-from jaxnigt.sweep.schema import leaves
+from jaxnigt.sweep.build import leaves
 
 if TYPE_CHECKING:
     from jaxnigt.sweep.plan import Unit

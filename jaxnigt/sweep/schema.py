@@ -24,7 +24,7 @@ import jaxnigt.methods
 import jaxnigt.problems
 import jaxnigt.profiles  # noqa: F401
 from jaxnigt.checks import MOST_KEY, MOST_SEEDS, MOST_WORKERS, InputError, as_seeds
-from jaxnigt.registry import KEYS, Entry, entries, hints, kind_of, known, lookup
+from jaxnigt.registry import KEYS, Entry, entries, hints, kind_of, known
 
 T = TypeVar("T")
 Plain = dict[str, Any]
@@ -178,8 +178,7 @@ def written(value: Any) -> str:
     return repr(value) if isinstance(value, int | float) else ""
 
 
-_ARRAYS = (ArrayLike, ArrayLike | None)
-"""Annotations of hyperparameters, whose values may be arrays."""
+ARRAYS = (ArrayLike, ArrayLike | None)  # annotations of hyperparameters
 
 
 def _members(annotation: Any) -> tuple[Any, ...]:
@@ -191,7 +190,7 @@ def _members(annotation: Any) -> tuple[Any, ...]:
 
 def _listed(annotation: Any) -> bool:
     """Whether a value of this type is itself written as a list or a table of values."""
-    if annotation in _ARRAYS:
+    if annotation in ARRAYS:
         return False
     origins = map(typing.get_origin, _members(annotation))
     return any(isinstance(o, type) and issubclass(o, Sequence | Mapping) for o in origins)
@@ -199,8 +198,12 @@ def _listed(annotation: Any) -> bool:
 
 def _field(annotation: Any, number: Any) -> Any:
     """What TOML holds for an argument of this type, None where it can hold nothing of the kind."""
-    scalars = {bool: StrictBool, int: StrictInt, str: StrictStr, float: number}
-    scalars |= dict.fromkeys(_ARRAYS, number)
+    scalars = {
+        bool: StrictBool,
+        int: StrictInt,
+        str: StrictStr,
+        **dict.fromkeys((float, *ARRAYS), number),
+    }
     if annotation in scalars:
         return scalars[annotation]
     members = _members(annotation)
@@ -217,22 +220,6 @@ def _field(annotation: Any, number: Any) -> Any:
         if (inner := _field(value, number)) is not None:
             return dict[str, inner] if key else tuple[inner, ...]
     return None
-
-
-def leaves(table: Plain) -> dict[str, list[float]]:
-    """Hyperparameters of a method's table, those of its arguments that may be arrays."""
-    maker = lookup("method", table["name"]).maker
-    parameters = inspect.signature(maker).parameters
-    annotations, found = hints(maker), {}
-    for name, parameter in parameters.items():
-        plain_number = name not in annotations and isinstance(parameter.default, float)
-        if annotations.get(name) in _ARRAYS or plain_number:
-            value = table.get(name, parameter.default)
-            if value is None:  # a default that rests on other arguments
-                own = {k: v for k, v in table.items() if k in parameters and isinstance(v, str | int)}
-                value = maker(**own).hyperparameters[name]
-            found[name] = list(value) if isinstance(value, list | tuple) else [value]
-    return found
 
 
 class DimensionPower(Table):

@@ -34,13 +34,13 @@ METHODS = {
         10.0,
     ),
     "rennala_double_optimism": (
-        lambda **a: jn.methods.rennala_double_optimism(16, rate=0.3, **a),
-        150,
+        lambda **a: jn.methods.rennala_double_optimism(16, rate=1.0, **a),
+        300,
         1.0,
     ),
     "malenia_double_optimism": (
-        lambda **a: jn.methods.malenia_double_optimism(16, rate=0.3, adaptive=True, **a),
-        150,
+        lambda **a: jn.methods.malenia_double_optimism(16, rate=1.0, adaptive=True, **a),
+        300,
         1.0,
     ),
     "afedpg_without_lookahead": (lambda **a: jn.methods.afedpg(lookahead=False, **a), 300, 0.5),
