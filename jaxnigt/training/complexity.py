@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
-from jaxtyping import Array, Float64, Shaped
+from jaxtyping import Array, Float64, Int, Shaped
 from numpy.typing import ArrayLike
 
 from jaxnigt.checks import InputError, TrainingDiverged, as_numbers, as_seeds, choice, instance, whole
@@ -182,6 +182,7 @@ class _Passages(NamedTuple):
         resolved: bool[P, C, D, S, L], whether the crossing is after the second evaluation.
         leaves: f64[C] of each hyperparameter.
         batch: of the method, 0 where it has none.
+        grid: which of the given methods it belongs to, whose grid of stepsizes has grown since.
     """
 
     time: np.ndarray
@@ -190,6 +191,7 @@ class _Passages(NamedTuple):
     resolved: np.ndarray
     leaves: dict[str, np.ndarray]
     batch: float
+    grid: int
 
 
 @dataclasses.dataclass(eq=False)
@@ -208,34 +210,25 @@ class _Study:
 
     def tuned(self, label: str, methods: list[Method], model: Model | None, grown: int) -> xr.Dataset:
         """The report of one label, its grid of stepsizes grown where that may help."""
-        parts = [self._passages(label, method, model) for method in methods]
+        parts = [self._passages(label, method, model, i) for i, method in enumerate(methods)]
         for _ in range(grown):
             more = list(self._longer(methods, parts))
             if not more:
                 break
-            methods = methods + more
-            parts += [self._passages(label, method, model) for method in more]
+            parts += [self._passages(label, method, model, i) for i, method in more]
         return self._report(parts)
 
-    def _longer(self, methods: list[Method], parts: list[_Passages]) -> Iterator[Method]:
-        """Methods with the stepsizes beyond the ends of the grid at which some level is reached best."""
-        wanted = self._best(parts)
-        ends = _ends(parts)
-        for batch in {part.batch for part in parts}:
-            place = next(i for i, part in enumerate(parts) if part.batch == batch)
-            least, most, ratio = ends[place]
-            chosen = {float(x) for x, b in wanted if b == batch}
-            own = methods[place]
+    def _longer(self, methods: list[Method], parts: list[_Passages]) -> Iterator[tuple[int, Method]]:
+        """Methods at stepsizes beyond the ends of a grid, where some level is reached best at an end."""
+        for grid, method in enumerate(methods):
+            own = [part for part in parts if part.grid == grid]
+            time, which = self._choice(own)
+            # What holds at the start holds at any stepsize.
+            best = _table(own)["stepsize"][which[np.isfinite(time) & (time > 0)]]
+            least, most, ratio = _ends(own)
             for end, beyond in ((least, least / ratio), (most, most * ratio)):
-                if end in chosen:
-                    yield _with_stepsize(own, beyond)
-
-    def _best(self, parts: list[_Passages]) -> list[tuple[float, float]]:
-        """Stepsize and batch of the best candidate of each profile and level that is reached at all."""
-        table = _table(parts)
-        time, which = self._choice(parts)
-        late = np.isfinite(time) & (time > 0)  # what holds at the start holds at any stepsize
-        return [(float(table["stepsize"][i]), float(table["batch"][i])) for i in which[late]]
+                if end in best:
+                    yield grid, _with_stepsize(method, beyond)
 
     def _choice(self, parts: list[_Passages]) -> tuple[np.ndarray, np.ndarray]:
         """The least median over the seeds that tune, f64[P, L], and whose it is, i[P, L]."""
@@ -257,11 +250,10 @@ class _Study:
 
         time = np.where(never[:, None], np.nan, chosen("time"))
         low, high = around(np.sort(time, axis=1), len(self.seeds) - half, time.shape[1])
-        ends = _ends(parts)
-        spans = {part.batch: ends[i] for i, part in reversed(list(enumerate(parts)))}
-        inside = [
-            spans[b][0] < x < spans[b][1] for x, b in zip(table["stepsize"], table["batch"], strict=True)
-        ]
+        grids = _grids(parts)
+        spans = [[part for part in parts if part.grid == grid] for grid in range(grids.max() + 1)]
+        ends = np.array([_ends(own)[:2] for own in spans])[grids]
+        inside = (ends[:, 0] < table["stepsize"]) & (table["stepsize"] < ends[:, 1])
         axes = ("profile", "level")
         seconds = {"time": np.median(time, axis=1), "low": low, "high": high, "tuning_time": tuning}
         values = {name: (axes, x, SECONDS) for name, x in seconds.items()}
@@ -276,13 +268,13 @@ class _Study:
             values[name] = (axes, np.where(known, column[which], np.nan), {"units": "1"})
         counts = {
             "missed": np.isinf(time).sum(axis=1),
-            "inside": np.asarray(inside)[which] & ~never,
+            "inside": inside[which] & ~never,
             "resolved": chosen("resolved").mean(axis=1) >= 0.5,
         }
         values |= {name: (axes, x, {"units": "1"}) for name, x in counts.items()}
         return xr.Dataset(values)
 
-    def _passages(self, label: str, method: Method, model: Model | None) -> _Passages:
+    def _passages(self, label: str, method: Method, model: Model | None, grid: int) -> _Passages:
         leaves = {name: x.astype(float) for name, x in method.leaves().items()}
         batch = float(method.collection.batch or 0)
         try:
@@ -290,7 +282,7 @@ class _Study:
         except TrainingDiverged:  # all runs of this method, which so come to no level
             count = len(leaves["stepsize"]), self.options["draws"] or 1, len(self.seeds)
             never = np.full((*self.profile.shape, *count, len(self.thresholds)), np.inf)
-            return _Passages(never, never, never, np.zeros(never.shape, bool), leaves, batch)
+            return _Passages(never, never, never, np.zeros(never.shape, bool), leaves, batch, grid)
         # Seconds, gradients and rounds at the evaluations, [P, D, E].
         samples = trace.samples
         if trace.times is not None and trace.draws is None:
@@ -310,7 +302,7 @@ class _Study:
         found = [first_passages(values, clocks[:, :, None, :, None], level) for level in self.thresholds]
         passed, resolved = (np.stack(x, axis=-1) for x in zip(*found, strict=True))
         time, gradients, rounds = passed
-        return _Passages(time, gradients, rounds, resolved, leaves, batch)
+        return _Passages(time, gradients, rounds, resolved, leaves, batch, grid)
 
     def _trained(self, label: str, method: Method, model: Model | None) -> tuple[Trace, np.ndarray]:
         """The trace of a method, and the ends of its rounds f64[P, D, K]."""
@@ -367,15 +359,16 @@ def _table(parts: list[_Passages]) -> dict[str, np.ndarray]:
     }
 
 
-def _ends(parts: list[_Passages]) -> list[tuple[float, float, float]]:
-    """Least and largest stepsize that a part's batch was tried with, and the ratio of its grid."""
-    found = []
-    for part in parts:
-        own = [p.leaves["stepsize"] for p in parts if p.batch == part.batch]
-        steps = np.unique(np.concatenate(own))
-        ratio = float(np.median(steps[1:] / steps[:-1])) if len(steps) > 1 else 2.0
-        found.append((float(steps[0]), float(steps[-1]), ratio))
-    return found
+def _grids(parts: list[_Passages]) -> Int[np.ndarray, " C"]:
+    """The grid that each candidate belongs to."""
+    return np.concatenate([np.full(len(part.leaves["stepsize"]), part.grid) for part in parts])
+
+
+def _ends(grid: list[_Passages]) -> tuple[float, float, float]:
+    """The least and the largest stepsize of the parts of a grid, and its ratio."""
+    steps = np.unique(np.concatenate([part.leaves["stepsize"] for part in grid]))
+    ratio = float(np.median(steps[1:] / steps[:-1])) if len(steps) > 1 else 2.0
+    return float(steps[0]), float(steps[-1]), ratio
 
 
 def _runs(values: Shaped[np.ndarray, "P C D S L"]) -> Shaped[np.ndarray, "P C R L"]:

@@ -128,6 +128,20 @@ def test_a_grid_grows_until_the_best_is_inside():
     assert (grown["stepsize"] > STEPS[1] / 5).all()
 
 
+def test_every_grid_of_a_label_grows_by_itself():
+    """So that several methods of one label, of one batch even, are as fast as the fastest alone."""
+    grids = {
+        "NIGT": jn.methods.rennala_nigt(3, stepsize=STEPS[:2] / 5),
+        "PG": jn.methods.rennala_pg(3, stepsize=[1e-4, 2e-4]),
+        "larger batch": jn.methods.rennala_nigt(6, stepsize=STEPS[:2]),
+    }
+    options = {"gradients": 300, "seeds": 4, "evaluations": 50, "extend": 3}
+    alone = jn.complexity(PROBLEM, grids, PROFILES, LEVELS[:2], **options)
+    both = jn.complexity(PROBLEM, {"all": list(grids.values())}, PROFILES, LEVELS[:2], **options)
+    np.testing.assert_array_equal(both["tuning_time"][0], alone["tuning_time"].min("label"))
+    assert np.isfinite(both["tuning_time"]).all()
+
+
 def test_draws_and_gradient_norms():
     problem = jn.problems.chain(delta=24.0)
     method = jn.methods.malenia_nigt(4, stepsize=[0.1, 0.2])
