@@ -124,11 +124,13 @@ def peak(path, out, *arguments):
 
     Compiling one takes hundreds of MiB itself, which has nothing to do with how many run at once.
     """
+    # Not ru_maxrss, which begins at what the process held that started this one.
     code = (
-        "import resource, sys; from jaxnigt import cli\n"
+        "import pathlib, re; from jaxnigt import cli\n"
         "try: cli.main()\n"
         "except SystemExit as stopped: assert not stopped.code, stopped.code\n"
-        "print('PEAK', resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)"
+        "status = pathlib.Path('/proc/self/status').read_text()\n"
+        "print('PEAK', 1024 * int(re.search(r'VmHWM:\\s+(\\d+)', status)[1]))"
     )
     command = [sys.executable, "-c", code, "sweep", path, "--out", out, "--fresh", *arguments]
     for _ in range(2):
