@@ -21,6 +21,7 @@ from jaxtyping import Array, Float, Float64, Int32, Int64, Key
 
 from jaxnigt import methods
 from jaxnigt.bounds import prescribe
+from jaxnigt.bounds.prescribe import KINDS
 from jaxnigt.checks import InputError, as_key, choice, whole
 from jaxnigt.clock.batching import make_room
 from jaxnigt.methods import Asynchronous, Collection, Method
@@ -290,7 +291,7 @@ def prescribed_case(name: str, problem: Chain, workers: int | None = None) -> Ca
         33856
     """
     fixed = ("rennala_", "synchronous_", "m_synchronous_")  # The clock does not decide their batches.
-    choice("name", name, [each for each in methods.__all__ if each.startswith(fixed)])
+    choice("name", name, [each for each in methods.__all__ if each.startswith(fixed) and each in KINDS])
     batch = None if name.startswith("rennala") else workers
     found = prescribe(name, problem.constants, problem.epsilon, batch=batch)
     make = getattr(methods, name)
