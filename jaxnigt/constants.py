@@ -214,7 +214,10 @@ sup|Psi''| sup Phi' and sup Psi' sup|Phi''|, which makes 2069.7.
 CHAIN_STEEPEST = 23.0
 """No coordinate of the zero-chain's gradient is larger (same lemma as `CHAIN_DROP`)."""
 
-QUADRATIC_SMOOTHNESS = 184.0
+QUADRATIC_CURVATURE = 180.0
+"""Lipschitz constant of Upsilon's slope (derived)."""
+
+QUADRATIC_SMOOTHNESS = 4 + QUADRATIC_CURVATURE
 """Lipschitz constant of the quadratic chain's gradient for mu <= 1 (derived: 4 + 180 mu)."""
 
 QUADRATIC_THIRD = 314.1
@@ -222,9 +225,6 @@ QUADRATIC_THIRD = 314.1
 
 QUADRATIC_DROP = 7.35
 """How far the quadratic chain falls for each coordinate, divided by mu (derived, rounded up)."""
-
-QUADRATIC_CURVATURE = 180.0
-"""Lipschitz constant of Upsilon's slope (derived)."""
 
 NESTED_QUADRATIC = 5.0
 """Lipschitz constant of the gradient of the nested chain's quadratic part (derived)."""

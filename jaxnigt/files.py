@@ -133,7 +133,7 @@ def load_arrays(path: Path) -> dict[str, np.ndarray]:
             if not stored or sum(member.file_size for member in members) > path.stat().st_size:
                 raise Damaged("it claims to hold more than it does")
             return {member.filename.removesuffix(".npy"): _array(archive, member) for member in members}
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, KeyError, RuntimeError) as error:
+    except (zipfile.BadZipFile, EOFError, KeyError, RuntimeError) as error:
         raise Damaged(f"it cannot be read ({type(error).__name__})") from None
 
 

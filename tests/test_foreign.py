@@ -12,6 +12,7 @@ import pytest
 import jaxnigt as jn
 from jaxnigt.policies import Gaussian
 from jaxnigt.problems import Estimate, Evaluation
+from jaxnigt.registry import make
 from tests.test_readme import BLOCKS
 
 
@@ -156,6 +157,8 @@ def test_things_that_are_equal_only_by_accident_are_refused():
         with pytest.raises(jn.InputError, match="rule: Listed has no hash"):
             jn.methods.Collection(Listed(unhashable))
     assert jn.clock.collect(PROFILE, Listed((3,)), 1).end == [2.0]
+    chain = jn.problems.chain()  # which is equal to itself alone, and keeps its shape in no field
+    assert make("problem", chain) is chain
 
 
 class Quadratic(jn.Problem):

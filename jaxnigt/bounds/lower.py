@@ -44,8 +44,8 @@ def lower(
     One minimum over m for both terms is part of the reconstruction: known instances give h_1 X and
     min_m H_m (min(A, B) + s min(A, B) / m) one by one. Form "certified" does hold: it is the best of
     those instances with their constants, and of the nested chain of order sqrt(A B), which its regime
-    calls "nested". Its heterogeneous noise is that of the best group of the k
-    slowest workers, at most 1 + ln n times less than with mean(h).
+    calls "nested". Its heterogeneous noise is that of the best group of the k slowest workers, at most
+    1 + ln n times less than with mean(h).
 
     Args:
         name: a method, as in `jaxnigt.methods`. It says whether workers share one problem.

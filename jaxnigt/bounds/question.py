@@ -52,7 +52,7 @@ SHORT: dict[str, Callable[[Any], Value]] = {
         q.live ** (4 / 3)
         * q.L_g
         * q.delta
-        * minimum(q.sigma, q.epsilon, larger=True) ** (1 / 3)
+        * maximum(q.sigma, q.epsilon) ** (1 / 3)
         / q.epsilon ** (7 / 3)
     ),
     "X": lambda q: minimum(q.A, q.A ** (3 / 7) * q.B ** (4 / 7)),
@@ -66,13 +66,22 @@ of s gradients has a standard deviation of epsilon.
 """
 
 
-def minimum(x: Value, y: Value, larger: bool = False) -> Value:
-    """The smaller (or `larger`) of two arrays entry by entry, or SymPy's Min (or Max) of expressions."""
+def minimum(x: Value, y: Value) -> Value:
+    """The smaller of two arrays entry by entry, or SymPy's Min of two expressions."""
+    return _either(np.minimum, "Min", x, y)
+
+
+def maximum(x: Value, y: Value) -> Value:
+    """The larger of two arrays entry by entry, or SymPy's Max of two expressions."""
+    return _either(np.maximum, "Max", x, y)
+
+
+def _either(of_arrays: Callable[..., Value], of_expressions: str, x: Value, y: Value) -> Value:
     if isinstance(x, np.ndarray):
-        return np.maximum(x, y) if larger else np.minimum(x, y)
+        return of_arrays(x, y)
     import sympy
 
-    return sympy.Max(x, y) if larger else sympy.Min(x, y)
+    return getattr(sympy, of_expressions)(x, y)
 
 
 def slowest_link(profile: Profile) -> Float64[np.ndarray, "*profiles"]:

@@ -161,6 +161,52 @@ class ExactProblem(Problem):
         return Evaluation(each.mean(), each.mean(), each)
 
 
+class Wrapped(Problem):
+    """Another problem, of which subclasses replace a part."""
+
+    def __init__(self, problem: Problem):
+        self.problem, self.workers = problem, problem.workers
+
+    def __repr__(self) -> str:
+        return repr(self.problem)
+
+    def init(self, key: Key[Array, ""]) -> Params:
+        """The problem's initial point."""
+        return self.problem.init(key)
+
+    def estimate(self, params: Params, keys: Keys, workers: Workers, weights: Weights) -> Estimate:
+        """The problem's estimate."""
+        return self.problem.estimate(params, keys, workers, weights)
+
+    def estimates(self, params: Params, keys: Keys, workers: Workers, weights: Weights) -> Estimate:
+        """The problem's estimates, checked by its own name."""
+        return estimated(self.problem, params, keys, workers, weights)
+
+    def evaluate(self, params: Params, keys: Keys) -> Evaluation:
+        """The problem's evaluation."""
+        return self.problem.evaluate(params, keys)
+
+    def trainable(self, params: Params) -> Params:
+        """What update rules see of the problem's params."""
+        return self.problem.trainable(params)
+
+    def with_trainable(self, params: Params, trainable: Params) -> Params:
+        """The problem's params with another such part."""
+        return self.problem.with_trainable(params, trainable)
+
+    def observe(self, params: Params, estimate: Estimate) -> Params:
+        """What the problem learns from an estimate."""
+        return self.problem.observe(params, estimate)
+
+    def merge_observed(self, observed: Any) -> Any:
+        """What the problem merges."""
+        return self.problem.merge_observed(observed)
+
+    def trajectory_bytes(self) -> int:
+        """The problem's."""
+        return self.problem.trajectory_bytes()
+
+
 declare("problem", Problem)
 
 

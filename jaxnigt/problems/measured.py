@@ -4,55 +4,24 @@ from __future__ import annotations
 
 import functools
 
-import jax.numpy as jnp
-from jaxtyping import Array, Float, Key
 from optax import tree
 
 from jaxnigt.checks import InputError
-from jaxnigt.problems.base import (
-    Estimate,
-    Evaluation,
-    ExactProblem,
-    Keys,
-    Params,
-    Problem,
-    Weights,
-    Workers,
-)
+from jaxnigt.problems.base import Evaluation, ExactProblem, Keys, Params, Problem, Wrapped
 
 
-class ByGradient(Problem):
+class ByGradient(Wrapped):
     """A problem that is evaluated by minus the norm of the exact gradient of J; see `by_gradient`."""
 
-    def __init__(self, problem: ExactProblem):
-        self.problem, self.workers = problem, problem.workers
+    problem: ExactProblem
 
     def __repr__(self) -> str:
         return f"by_gradient({self.problem!r})"
 
-    def init(self, key: Key[Array, ""]) -> Params:
-        """The problem's initial point."""
-        return self.problem.init(key)
-
-    def estimate(self, params: Params, keys: Keys, workers: Workers, weights: Weights) -> Estimate:
-        """The problem's estimate."""
-        return self.problem.estimate(params, keys, workers, weights)
-
-    def estimates(self, params: Params, keys: Keys, workers: Workers, weights: Weights) -> Estimate:
-        """The problem's estimates."""
-        return self.problem.estimates(params, keys, workers, weights)
-
     def evaluate(self, params: Params, keys: Keys) -> Evaluation:
         """Minus the norm of the gradient of J, exactly, and J itself for each worker."""
         norm = tree.norm(self.problem.gradient_exact(params))
-        return Evaluation(-norm, -norm, self._each(params))
-
-    def _each(self, params: Params) -> Float[Array, " W"]:
-        return jnp.asarray(self.problem.objectives(params))
-
-    def trajectory_bytes(self) -> int:
-        """The problem's."""
-        return self.problem.trajectory_bytes()
+        return Evaluation(-norm, -norm, self.problem.objectives(params))
 
 
 def by_gradient(problem: Problem) -> ByGradient:

@@ -54,7 +54,7 @@ _CHECKED = (0.0, 1e-3, 0.1, 0.5, 0.9, 0.999)
 """Uniform numbers at which the quantile function of a distribution is looked at."""
 
 
-def made(given: Noise | str) -> Noise:
+def as_noise(given: Noise | str) -> Noise:
     """A distribution from itself or from its name, checked to draw finite numbers of at least 0."""
     found = make("noise", given)
     _check(found)

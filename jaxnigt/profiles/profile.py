@@ -11,7 +11,7 @@ from jaxtyping import Float64
 from numpy.typing import ArrayLike
 
 from jaxnigt.checks import InputError, as_numbers
-from jaxnigt.profiles.noise import Noise, made
+from jaxnigt.profiles.noise import Noise, as_noise
 from jaxnigt.registry import declare
 
 _ALLOWED = "numbers of seconds"
@@ -72,7 +72,7 @@ class Profile:
         _check_times(compute, comm)
         object.__setattr__(self, "compute", compute)
         object.__setattr__(self, "comm", comm)
-        object.__setattr__(self, "noise", None if noise is None else made(noise))
+        object.__setattr__(self, "noise", None if noise is None else as_noise(noise))
         object.__setattr__(self, "power", None if power is None else _power(power, compute))
 
     @property

@@ -17,7 +17,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, Int, Key
 
-from jaxnigt.problems.base import Estimate, Evaluation, Params, Problem, estimated
+from jaxnigt.problems.base import Estimate, Evaluation, Params, Problem, Wrapped, estimated
 
 AXIS = "slots"
 _EVERYWHERE = PartitionSpec()
@@ -144,34 +144,12 @@ def _mapped(program: Callable[..., Any], over: Mesh, inputs: tuple[PartitionSpec
     return jax.shard_map(program, mesh=over, in_specs=inputs, out_specs=_EVERYWHERE, check_vma=False)
 
 
-class OverSlots(Problem):
+class OverSlots(Wrapped):
     """A problem whose estimates share their slots, or runs, out over a mesh; see `over_slots`."""
 
     def __init__(self, problem: Problem, over: Mesh):
-        self.problem, self.over, self.workers = problem, over, problem.workers
-
-    def __repr__(self) -> str:
-        return repr(self.problem)
-
-    def init(self, key: Key[Array, ""]) -> Params:
-        """The problem's initial point."""
-        return self.problem.init(key)
-
-    def trainable(self, params: Params) -> Params:
-        """What update rules see of the problem's params."""
-        return self.problem.trainable(params)
-
-    def with_trainable(self, params: Params, trainable: Params) -> Params:
-        """The problem's params with another such part."""
-        return self.problem.with_trainable(params, trainable)
-
-    def observe(self, params: Params, estimate: Estimate) -> Params:
-        """What the problem learns from an estimate."""
-        return self.problem.observe(params, estimate)
-
-    def merge_observed(self, observed: Any) -> Any:
-        """What the problem merges."""
-        return self.problem.merge_observed(observed)
+        super().__init__(problem)
+        self.over = over
 
     def estimate(
         self,
@@ -193,10 +171,6 @@ class OverSlots(Problem):
     ) -> Estimate:
         """The problem's estimates of R runs with their slots shared out."""
         return _estimates(self.problem, self.over, params, keys, workers, weights)
-
-    def evaluate(self, params: Params, keys: Key[Array, " B"]) -> Evaluation:
-        """The problem's evaluation, on every device."""
-        return self.problem.evaluate(params, keys)
 
     def evaluations(self, params: Params, keys: Key[Array, "R B"]) -> Evaluation:
         """The problem's evaluations with their runs shared out."""

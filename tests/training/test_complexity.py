@@ -152,6 +152,18 @@ def test_draws_and_gradient_norms():
     assert found["time"].shape == one["time"].shape == (1, 1, 2)
     assert (found["low"] <= found["high"]).all()
     assert found.attrs["draws"] == 3
+    assert (found["tuning_time"] != one["tuning_time"]).any()
+    # By hand: all draws of the seeds that tune, of both candidates.
+    given = {"iterations": 50, "eval_every": 1, "seeds": 4, "draws": 3, "profile": profile}
+    trace = jn.train(by_gradient(problem), method, **given)
+    passages = [
+        passage(values, [0.0, *end], -1.1)
+        for candidate in np.moveaxis(trace.objective, 0, 1)
+        for seeds, end in zip(candidate, trace.times, strict=True)
+        for values in seeds[:2]
+    ]
+    medians = np.median(np.reshape(passages, (2, -1)), axis=1)
+    np.testing.assert_allclose(found["tuning_time"][0, 0, 1], medians.min(), rtol=1e-6)
     trace = jn.train(by_gradient(problem), method, iterations=5, profile=profile, eval_every=1)
     plain = jn.train(problem, method, iterations=5, profile=profile, eval_every=1)
     np.testing.assert_array_equal(trace.params["x"], plain.params["x"])

@@ -229,6 +229,7 @@ def _last(discovered: Bool[Array, "C T"]) -> Int32[Array, " C"]:
 
 
 Function = ZeroChain | QuadraticChain | NestedChain
+"""What a `Chain` climbs."""
 
 
 def _gaps(at: Float[Array, " T"]) -> Float[Array, " T"]:
@@ -291,7 +292,10 @@ class Chain(ExactProblem):
 
     @property
     def slopes(self) -> Float[np.ndarray, " C"]:
-        """What gradients of unfinished chains exceed; for a `QuadraticChain` mu^(3/4) / 4 of this."""
+        """What gradients of unfinished chains exceed.
+
+        For a `QuadraticChain` it is mu^(3/4) / 4 of this, and for a `NestedChain` nu / 8.
+        """
         return np.asarray(self.function.height / self.function.width)
 
     def estimate(self, params: Params, keys: Keys, workers: Workers, weights: Weights) -> Estimate:
