@@ -152,7 +152,7 @@ def test_draws_and_gradient_norms():
     assert found["time"].shape == one["time"].shape == (1, 1, 2)
     assert (found["low"] <= found["high"]).all()
     assert found.attrs["draws"] == 3
-    assert (found["tuning_time"] != one["tuning_time"]).any()
+    assert (found["low"] < one["low"]).all()  # the middle one of three draws is the first
     # By hand: all draws of the seeds that tune, of both candidates.
     given = {"iterations": 50, "eval_every": 1, "seeds": 4, "draws": 3, "profile": profile}
     trace = jn.train(by_gradient(problem), method, **given)
