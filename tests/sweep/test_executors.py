@@ -91,10 +91,12 @@ profiles = [{ label = "equal", family = "equal" }]
     arguments = ("sweep", path, "--out", tmp_path / "out", "--memory", "0.3MiB")
     status, output = here(capsys, monkeypatch, *arguments, "--dry-run")
     assert "64 units, 0 of them done" in output, output
+    # JAX may keep entries of earlier tests in this process, so that what is new is counted.
+    known = training_rounds.advance._cache_size()
     status, output = here(capsys, monkeypatch, *arguments)
     assert status == 0, output
     assert output.count(": wrote ") == 64
-    assert training_rounds.advance._cache_size() == 2
+    assert training_rounds.advance._cache_size() - known == 2
     # Programs, initial points and evaluations of two shapes, the clock's, and small change.
     assert compilations().programs - before < 64
     assert re.search(r"in compiled programs, \S+ compiling them, \S+ elsewhere", output)
