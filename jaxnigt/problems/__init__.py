@@ -21,6 +21,7 @@ from jaxnigt.problems.policy_gradient import (
 )
 from jaxnigt.problems.stochastic import stochastic
 from jaxnigt.problems.tabular import MDP, Tabular, garnet, gridworld, tabular
+from jaxnigt.problems.valley import Valley, valley
 
 __all__ = [
     "MDP",
@@ -35,6 +36,7 @@ __all__ = [
     "Problem",
     "RunningNormalisation",
     "Tabular",
+    "Valley",
     "by_gradient",
     "chain",
     "chain_blocks",
@@ -49,6 +51,7 @@ __all__ = [
     "policy_gradient",
     "stochastic",
     "tabular",
+    "valley",
 ]
 
 
