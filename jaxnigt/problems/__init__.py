@@ -21,7 +21,7 @@ from jaxnigt.problems.policy_gradient import (
 )
 from jaxnigt.problems.stochastic import stochastic
 from jaxnigt.problems.tabular import MDP, Tabular, garnet, gridworld, tabular
-from jaxnigt.problems.valley import Valley, valley
+from jaxnigt.problems.winding import Winding, winding
 
 __all__ = [
     "MDP",
@@ -36,7 +36,7 @@ __all__ = [
     "Problem",
     "RunningNormalisation",
     "Tabular",
-    "Valley",
+    "Winding",
     "by_gradient",
     "chain",
     "chain_blocks",
@@ -51,7 +51,7 @@ __all__ = [
     "policy_gradient",
     "stochastic",
     "tabular",
-    "valley",
+    "winding",
 ]
 
 

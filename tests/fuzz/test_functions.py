@@ -137,7 +137,7 @@ CALLS = {
         "init": lambda key: jax.numpy.ones(()),
     },
     "problems.tabular": {"states": 3, "horizon": 2},
-    "problems.valley": {"walls": 2},
+    "problems.winding": {"walls": 2},
 }
 """Every public function that takes values, with arguments that are good."""
 
@@ -158,7 +158,7 @@ HELD = {
     *("problems.Chain", "problems.Estimate", "problems.Evaluation", "problems.ExactProblem"),
     *("problems.LinearQuadratic", "problems.LocalConstants", "problems.Problem", "problems.Tabular"),
     *("problems.RunningNormalisation", "problems.PolicyGradient", "problems.policy_gradient"),
-    "problems.Valley",
+    "problems.Winding",
 }
 """What else is public: results, base classes, functions that others call, and physics."""
 

@@ -11,8 +11,8 @@ from jaxnigt.problems.base import Estimate, ExactProblem, Keys, Params, Weights,
 from jaxnigt.registry import register
 
 
-@register("valley")
-class Valley(ExactProblem):
+@register("winding")
+class Winding(ExactProblem):
     """A valley that winds, with Gaussian noise on its gradients.
 
         J(y, z) = log(1 + y) - (curvature / 2) |z - c(y)|^2,    y - y^2 / 2 in place of the log if y < 0
@@ -35,7 +35,7 @@ class Valley(ExactProblem):
         InputError: a number out of range.
 
     Example:
-        >>> problem = valley(sigma=0.0)
+        >>> problem = winding(sigma=0.0)
         >>> print(problem.gradient_exact({"x": jnp.zeros(9)})["x"][0])  # 1 down the valley, 0 across
         1.0
 
@@ -60,7 +60,7 @@ class Valley(ExactProblem):
 
     def __repr__(self) -> str:
         return (
-            f"Valley(sigma={self.sigma}, curvature={self.curvature}, width={self.width}, "
+            f"Winding(sigma={self.sigma}, curvature={self.curvature}, width={self.width}, "
             f"bend={self.bend}, walls={self.walls})"
         )
 
@@ -90,4 +90,4 @@ class Valley(ExactProblem):
         return Estimate(gradient, values, values)
 
 
-valley = Valley
+winding = Winding

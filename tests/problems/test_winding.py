@@ -13,7 +13,7 @@ POINTS = [0.0, -0.7, 3.0]
 @pytest.mark.parametrize("y", POINTS)
 def test_gradient_is_that_of_differences(y):
     with jax.enable_x64(True):
-        problem = jn.problems.valley(width=1.5, bend=2.0, walls=3, curvature=2.0)
+        problem = jn.problems.winding(width=1.5, bend=2.0, walls=3, curvature=2.0)
         x = jnp.array([y, 0.3, -0.2, 0.5])
         found = problem.gradient_exact({"x": x})["x"]
         step = 1e-6 * jnp.eye(4)
@@ -24,7 +24,7 @@ def test_gradient_is_that_of_differences(y):
 
 
 def test_noise_has_the_variance_of_a_weighted_sum():
-    problem = jn.problems.valley(sigma=3.0, walls=4)
+    problem = jn.problems.winding(sigma=3.0, walls=4)
     params, weights = problem.init(jax.random.key(0)), jnp.array([0.5, 0.25, 0.25, 0.0])
     keys = jax.random.split(jax.random.key(1), (20_000, 4))
     workers = jnp.zeros(4, jnp.int32)
@@ -38,7 +38,7 @@ def test_noise_has_the_variance_of_a_weighted_sum():
 
 def test_the_floor_has_slope_epsilon_at_one_over_epsilon():
     with jax.enable_x64(True):
-        problem = jn.problems.valley()
+        problem = jn.problems.winding()
         epsilon = 0.02
         y, phase = 1 / epsilon - 1, 2 * np.pi * np.arange(8) / 8
         floor = (np.sin(y + phase) - np.sin(phase)) / 8**0.5
@@ -54,4 +54,4 @@ def test_the_floor_has_slope_epsilon_at_one_over_epsilon():
 )
 def test_what_is_no_valley_is_named(words):
     with pytest.raises(jn.InputError, match=words.partition("=")[0]):
-        eval(f"jn.problems.valley({words})")
+        eval(f"jn.problems.winding({words})")
