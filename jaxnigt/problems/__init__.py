@@ -21,7 +21,7 @@ from jaxnigt.problems.policy_gradient import (
 )
 from jaxnigt.problems.stochastic import stochastic
 from jaxnigt.problems.tabular import MDP, Tabular, garnet, gridworld, tabular
-from jaxnigt.problems.winding import Winding, winding
+from jaxnigt.problems.winding import winding
 
 __all__ = [
     "MDP",
@@ -36,7 +36,6 @@ __all__ = [
     "Problem",
     "RunningNormalisation",
     "Tabular",
-    "Winding",
     "by_gradient",
     "chain",
     "chain_blocks",

@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Float, Int, Key
 
 from jaxnigt.checks import in_range, one_number, positive, room, whole
-from jaxnigt.problems.base import Estimate, ExactProblem, Keys, Params, Weights, Workers
+from jaxnigt.problems.base import Params
+from jaxnigt.problems.stochastic import Stochastic, stochastic
 from jaxnigt.registry import register
 
 
 @register("winding")
-class Winding(ExactProblem):
-    """A valley that winds, with Gaussian noise on its gradients.
+def winding(
+    *,
+    sigma: float = 1.0,
+    curvature: float = 1.0,
+    width: float = 1.0,
+    bend: float = 1.0,
+    walls: int = 8,
+) -> Stochastic:
+    """A valley that winds, with Gaussian noise on its gradients; J is known exactly.
 
         J(y, z) = log(1 + y) - (curvature / 2) |z - c(y)|^2,    y - y^2 / 2 in place of the log if y < 0
         c_j(y) = width (sin(bend y + phase_j) - sin(phase_j)) / sqrt(walls),    phase_j = 2 pi j / walls
@@ -41,53 +49,23 @@ class Winding(ExactProblem):
 
     Source: derived.
     """
+    given = {"sigma": sigma, "width": width, "bend": bend}
+    sigma, width, bend = (float(in_range(name, one_number(name, x))) for name, x in given.items())
+    curvature, walls = positive("curvature", curvature), whole("walls", walls)
+    room("walls", walls)
 
-    def __init__(
-        self,
-        *,
-        sigma: float = 1.0,
-        curvature: float = 1.0,
-        width: float = 1.0,
-        bend: float = 1.0,
-        walls: int = 8,
-    ):
-        for name, value in {"sigma": sigma, "width": width, "bend": bend}.items():
-            in_range(name, value)
-        self.sigma, self.curvature = one_number("sigma", sigma), positive("curvature", curvature)
-        self.width, self.bend = one_number("width", width), one_number("bend", bend)
-        self.walls = whole("walls", walls)
-        room("walls", self.walls)
+    def exact(params: Params, worker: Int[Array, ""]) -> Float[Array, ""]:
+        y, z = params["x"][0], params["x"][1:]
+        phase = 2 * jnp.pi * jnp.arange(walls, dtype=z.dtype) / walls
+        floor = width / walls**0.5 * (jnp.sin(bend * y + phase) - jnp.sin(phase))
+        # The logarithm of a negative number is NaN, also in a gradient that is multiplied with 0.
+        down = jnp.where(y < 0, y - y**2 / 2, jnp.log1p(jnp.where(y < 0, 0.0, y)))
+        return down - curvature / 2 * ((z - floor) ** 2).sum()
 
-    def __repr__(self) -> str:
-        return (
-            f"Winding(sigma={self.sigma}, curvature={self.curvature}, width={self.width}, "
-            f"bend={self.bend}, walls={self.walls})"
+    def winding(params: Params, key: Key[Array, ""], worker: Int[Array, ""]) -> Float[Array, ""]:
+        x = params["x"]
+        return exact(params, worker) + sigma / x.size**0.5 * (
+            jax.random.normal(key, x.shape, x.dtype) @ x
         )
 
-    def init(self, key: Key[Array, ""]) -> Params:
-        """The origin, which is on the floor."""
-        return {"x": jnp.zeros(1 + self.walls)}
-
-    def objectives(self, params: Params) -> Float[Array, "1"]:
-        """J."""
-        y, z = params["x"][:1], params["x"][1:]
-        phase = 2 * jnp.pi * jnp.arange(self.walls, dtype=y.dtype) / self.walls
-        floor = self.width / self.walls**0.5 * (jnp.sin(self.bend * y + phase) - jnp.sin(phase))
-        slope = jnp.where(y < 0, y - y**2 / 2, jnp.log1p(jnp.where(y < 0, 0.0, y)))
-        return slope - self.curvature / 2 * ((z - floor) ** 2).sum(keepdims=True)
-
-    def estimate(self, params: Params, keys: Keys, workers: Workers, weights: Weights) -> Estimate:
-        """The weighted sum of the slots' gradients; both returns are J itself.
-
-        A weighted sum of Gaussian noises is Gaussian, and one draw with the first key stands for all.
-        """
-        value, slope = jax.value_and_grad(self.objective)(params)
-        x = slope["x"]
-        spread = self.sigma * jnp.linalg.norm(weights) / x.size**0.5
-        noise = jax.random.normal(keys[0], x.shape, x.dtype)
-        gradient = {"x": weights.sum().astype(x.dtype) * x + spread.astype(x.dtype) * noise}
-        values = jnp.full(weights.shape, value)
-        return Estimate(gradient, values, values)
-
-
-winding = Winding
+    return stochastic(winding, lambda key: {"x": jnp.zeros(1 + walls)}, exact=exact)

@@ -158,7 +158,6 @@ HELD = {
     *("problems.Chain", "problems.Estimate", "problems.Evaluation", "problems.ExactProblem"),
     *("problems.LinearQuadratic", "problems.LocalConstants", "problems.Problem", "problems.Tabular"),
     *("problems.RunningNormalisation", "problems.PolicyGradient", "problems.policy_gradient"),
-    "problems.Winding",
 }
 """What else is public: results, base classes, functions that others call, and physics."""
 
