@@ -13,7 +13,8 @@ def problem():
     return jn.problems.policy_gradient(backend="spring")  # whose physics is the fastest
 
 
-@pytest.mark.parametrize("name", [x for x in entries("method") if x != "collect_nigt"])  # Rennala's
+# `collect_nigt` collects by Rennala's rule by default.
+@pytest.mark.parametrize("name", [x for x in entries("method") if x != "collect_nigt"])
 def test_a_thousand_updates_improve(problem, name):
     method = entries("method")[name].maker()
     workers = 1 if name == "n_pg_igt" else 10

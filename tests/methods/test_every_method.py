@@ -13,6 +13,7 @@ from jaxnigt.policies import GaussianPolicy
 from jaxnigt.training import arrivals as training_arrivals
 from jaxnigt.training import packed as training_packed
 from jaxnigt.training import rounds as training_rounds
+from tests.compiled import cleared
 
 N, SEEDS, EVERY = 4, 3, 25
 PROFILES = jn.profiles.power_law(N, np.array([0.0, 0.5, 1.0]), 0.5, 0.1)
@@ -67,17 +68,7 @@ def case(request):
     return make(), *rest
 
 
-def clear():
-    training_rounds.advance.clear_cache()
-    training_arrivals.advance.clear_cache()
-    training_packed.advance.clear_cache()
-
-
-def programs():
-    return tuple(
-        program.advance._cache_size()
-        for program in (training_rounds, training_arrivals, training_packed)
-    )
+PROGRAMS = training_rounds.advance, training_arrivals.advance, training_packed.advance
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -92,7 +83,7 @@ def test_every_method_on_every_problem(case, name):
         with pytest.raises(jn.InputError, match="profile: got n = 1 workers, the problem has 4"):
             jn.train(problem, method, iterations=rounds, key=3, **options)
         return
-    clear()
+    added = cleared(*PROGRAMS)
     trace = jn.train(problem, method, iterations=rounds, key=3, **options)
 
     # J improves.
@@ -127,13 +118,13 @@ def test_every_method_on_every_problem(case, name):
     ahead = int(method.init_batch != method.collection.batch)
     along = (0, 1, 0) if name.startswith("afedpg") else (0, 0, 1)
     expected = along if scheduled else (1 + ahead, 0, 0)
-    assert programs() == expected
+    assert added() == expected
 
     # Equal keys, equal results, without compiling again; another key, another result.
     again = jn.train(problem, method, iterations=rounds, key=3, **options)
     np.testing.assert_array_equal(again.objective, trace.objective)
     np.testing.assert_array_equal(again.gradient_norm, trace.gradient_norm)
-    assert programs() == expected
+    assert added() == expected
     other = jn.train(problem, method, iterations=EVERY, key=4, **options)
     assert not np.array_equal(other.gradient_norm, trace.gradient_norm[..., :EVERY])
 

@@ -18,6 +18,7 @@ from jaxnigt.sweep.screen import Board
 from jaxnigt.training import arrivals as training_arrivals
 from jaxnigt.training import rounds as training_rounds
 from jaxnigt.training.stopwatch import compilations
+from tests.compiled import cleared
 from tests.sweep.running import DEFINITION, here, same, sweep
 
 
@@ -85,18 +86,15 @@ methods = [
 ]
 profiles = [{ label = "equal", family = "equal" }]
 """)
-    for program in (training_rounds.advance, training_arrivals.advance):
-        program.clear_cache()
+    added = cleared(training_rounds.advance, training_arrivals.advance)
     before = compilations().programs
     arguments = ("sweep", path, "--out", tmp_path / "out", "--memory", "0.3MiB")
     status, output = here(capsys, monkeypatch, *arguments, "--dry-run")
     assert "64 units, 0 of them done" in output, output
-    # JAX may keep entries of earlier tests in this process, so that what is new is counted.
-    known = training_rounds.advance._cache_size()
     status, output = here(capsys, monkeypatch, *arguments)
     assert status == 0, output
     assert output.count(": wrote ") == 64
-    assert training_rounds.advance._cache_size() - known == 2
+    assert added() == (2, 0)
     # Programs, initial points and evaluations of two shapes, the clock's, and small change.
     assert compilations().programs - before < 64
     assert re.search(r"in compiled programs, \S+ compiling them, \S+ elsewhere", output)

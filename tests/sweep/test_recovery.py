@@ -117,7 +117,12 @@ def test_a_signal_is_heeded_as_soon_as_there_is_a_plan(name, definition, tmp_pat
         signal.raise_signal(signal.Signals[name])
 
     monkeypatch.setattr(execute._Sweep, "_describe", interrupted)
-    status, output = here(capsys, monkeypatch, "sweep", definition, "--out", tmp_path / "out")
+    # Under `nohup` SIGHUP is ignored, by this process as well, and a sweep leaves it so.
+    before = signal.signal(signal.Signals[name], signal.SIG_DFL)
+    try:
+        status, output = here(capsys, monkeypatch, "sweep", definition, "--out", tmp_path / "out")
+    finally:
+        signal.signal(signal.Signals[name], before)
     assert status == 130, output
     assert "units done in" in output
 

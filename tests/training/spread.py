@@ -14,6 +14,7 @@ import jaxnigt as jn
 from jaxnigt.training import arrivals, packed
 from jaxnigt.training import rounds as by_rounds
 from jaxnigt.training.packing import slots_of_counts
+from tests.compiled import cleared
 
 
 def distance(one, other):
@@ -79,10 +80,9 @@ def trainings(problem):
 def trained(problem, method, **arguments):
     """A trace, and how many programs were compiled for its two calls and two evaluations."""
     compiled = by_rounds.advance, arrivals.advance, packed.advance, by_rounds.evaluate
-    for program in compiled:
-        program.clear_cache()
+    added = cleared(*compiled)
     trace = jn.train(problem, method, iterations=12, eval_every=6, **arguments)
-    return trace, sum(program._cache_size() for program in compiled)
+    return trace, sum(added())
 
 
 def main():

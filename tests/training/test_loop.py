@@ -7,6 +7,7 @@ import jaxnigt as jn
 from jaxnigt.checks import as_key, as_seeds
 from jaxnigt.policies import GaussianPolicy
 from jaxnigt.training import rounds as training_rounds
+from tests.compiled import cleared
 
 STEPSIZES = [0.01, 0.03]
 
@@ -76,10 +77,10 @@ def test_evaluation_does_not_touch_training(problem):
 
 
 def test_one_program_serves_both_methods_and_any_number_of_rounds(problem):
-    training_rounds.advance.clear_cache()
+    added = cleared(training_rounds.advance)
     run(problem, jn.methods.rennala_nigt(6, stepsize=STEPSIZES), iterations=25)
     run(problem, jn.methods.synchronous_nigt(6, stepsize=STEPSIZES), iterations=40)
-    assert training_rounds.advance._cache_size() == 1
+    assert added() == (1,)
 
 
 def test_training_follows_algorithm_1_step_by_step(problem):
