@@ -1,8 +1,9 @@
 """Bounds on times, each with its source: what a method is sure to reach, and what no method can beat."""
 
+from jaxnigt.bounds.analysis import supports_allreduce
 from jaxnigt.bounds.level_game import block_game, level_game, level_game_order
 from jaxnigt.bounds.lower import lower
-from jaxnigt.bounds.prescribe import certified_gradient_norm, prescribe, supports_allreduce
+from jaxnigt.bounds.prescribe import certified_gradient_norm, prescribe
 from jaxnigt.bounds.question import Bound
 from jaxnigt.bounds.upper import (
     m_synchronous_total,

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 
 import jaxnigt.constants as known
 from jaxnigt.bounds import question as base
-from jaxnigt.bounds.prescribe import kind
+from jaxnigt.bounds.analysis import kind
 from jaxnigt.bounds.question import Bound, Column, Order, Question, Value, minimum, product, smallest
 from jaxnigt.checks import choice, flag
 from jaxnigt.profiles import Profile

@@ -13,7 +13,7 @@ from jaxtyping import Float64, Int64
 from numpy.typing import ArrayLike
 
 from jaxnigt.checks import InputError, in_range, instance
-from jaxnigt.constants import Constants
+from jaxnigt.constants import Constants, Real
 from jaxnigt.profiles import Profile
 
 FORMS = ("order", "certified")
@@ -38,6 +38,7 @@ class Question(SimpleNamespace):
         live: f64[..., 1], how many workers are not dead.
         m: i64[n], 1 to n, how many of the fastest workers a method may count on; n, i64[1], is the last.
         epsilon: f64[..., 1], accuracies, with the shape of the whole batch.
+        accuracy: the same with the shape that was given and one axis more.
         kappa: f64[..., 1], seconds of one communication.
         constants: of the problem, each f64[..., 1], and each an attribute of its own.
         A, B, s, D, X, Y: f64[..., 1], the abbreviations of `SHORT`.
@@ -126,6 +127,7 @@ def ask(
             constants=Constants(**columns),
             # Every term contains epsilon, so every term gets the shape of the whole batch from it.
             epsilon=np.broadcast_to(eps, shape)[..., None],
+            accuracy=eps[..., None],
             kappa=wait[..., None],
         )
         for letter, formula in SHORT.items():
@@ -140,11 +142,14 @@ class Speeds(NamedTuple):
         whole: f64[..., c], seconds of a round without noise, in order.
         share: f64[..., c], seconds that each further gradient of a round takes.
         m: i64[c], the candidates for m.
+        each: f64[..., c], seconds in which each of m workers completes one gradient, where a round may
+            end with any worker's gradient.
     """
 
     whole: Value
     share: Value
     m: Value
+    each: Value = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -174,7 +179,8 @@ class Collection:
     def round_seconds(self, at: Speeds, batch: np.ndarray) -> np.ndarray:
         """f64[..., c], seconds after which a round of a batch is certainly collected, for each m."""
         needed = product(at.share, batch)
-        return needed if self.slack is None else self.slack * (at.whole + needed)
+        seconds = needed if self.slack is None else self.slack * (at.whole + needed)
+        return seconds if at.each is None else np.minimum(seconds, at.each * np.ceil(batch / at.m))
 
     def batch(self, name: str, given: np.ndarray | None) -> np.ndarray | None:
         """The batch M of the method `name`; None leaves it to be prescribed."""
@@ -186,16 +192,6 @@ class Collection:
             raise InputError(f"batch: {name} applies gradients one by one, 1 is allowed.")
         return np.ones(())
 
-    def init_batch(self, batch: Value, needed: Value, given: np.ndarray | None) -> Value:
-        """The first batch M_init where at least `needed` gradients are required."""
-        if not self.free_start:
-            return batch
-        if self.fixed and given is not None and (given % batch != 0).any():
-            raise InputError("init_batch: multiples of batch, the number of workers, are allowed.")
-        if given is not None:
-            return given
-        return batch * np.ceil(needed / batch) if self.fixed else needed
-
 
 M_SYNCHRONOUS = Collection(lambda q: Speeds(q.h, q.h / q.m, q.m), fixed=True, free_start=False)
 """The first gradient of each of the m fastest workers."""
@@ -203,11 +199,19 @@ M_SYNCHRONOUS = Collection(lambda q: Speeds(q.h, q.h / q.m, q.m), fixed=True, fr
 SYNCHRONOUS = Collection(lambda q: Speeds(q.h_n, q.h_n / q.n, q.n), heterogeneous=True, fixed=True)
 """The same number of gradients from every worker, one in all rounds but the first."""
 
-RENNALA = Collection(lambda q: Speeds(q.m * q.pooled, q.pooled, q.m), slack=1)
-"""The first M gradients, whoever computes them: the m fastest workers share them, for the best m."""
+RENNALA = Collection(lambda q: Speeds(q.m * q.pooled, q.pooled, q.m, q.h), slack=1)
+"""The first M gradients, whoever computes them: the m fastest workers share them, for the best m.
 
-MALENIA = Collection(lambda q: Speeds(q.h_n, q.mean / q.n, q.n), slack=2, heterogeneous=True, apart=True)
-"""Gradients until the harmonic mean of the workers' counts is M / n."""
+Each of them has lost one unfinished gradient at most, and M / m gradients of each, rounded up, are
+enough (derived).
+"""
+
+MALENIA = Collection(lambda q: Speeds(q.h_n, q.mean / q.n, q.n), slack=1, heterogeneous=True, apart=True)
+"""Gradients until the harmonic mean of the workers' counts is M / n.
+
+After h_n + t seconds worker i has completed more than t / h_i gradients, so their harmonic mean is at
+least t / mean(h), which is M / n at t = mean(h) M / n (derived).
+"""
 
 ASYNCHRONOUS = Collection(
     lambda q: Speeds(q.live * q.pooled_n, q.pooled_n, q.n), stale=True, free_start=False
@@ -279,7 +283,7 @@ def _range(x: np.ndarray) -> str:
     return low if low == high else f"{low} to {high}"
 
 
-def product(factor: np.ndarray, count: np.ndarray) -> np.ndarray:
+def product(factor: Real, count: Real) -> np.ndarray:
     """A product that is 0 where a factor is 0, even if the other one is infinite."""
     out = np.zeros(np.broadcast_shapes(np.shape(factor), np.shape(count)))
     return np.multiply(factor, count, out=out, where=(factor != 0) & (count != 0))

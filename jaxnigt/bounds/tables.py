@@ -11,9 +11,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from jaxnigt.bounds import question as base
+from jaxnigt.bounds.analysis import KINDS
 from jaxnigt.bounds.lower import ORDERS as LOWER_ORDERS
 from jaxnigt.bounds.lower import lower
-from jaxnigt.bounds.prescribe import KINDS
 from jaxnigt.bounds.question import SHORT, Bound, Collection, Order, Question, slowest_link
 from jaxnigt.bounds.upper import ORDERS as UPPER_ORDERS
 from jaxnigt.bounds.upper import upper

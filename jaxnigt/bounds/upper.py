@@ -7,7 +7,8 @@ from jaxtyping import Float64
 from numpy.typing import ArrayLike
 
 from jaxnigt.bounds import question as base
-from jaxnigt.bounds.prescribe import Kind, kind, parameters
+from jaxnigt.bounds.analysis import Kind, Parameters, kind
+from jaxnigt.bounds.prescribe import timed
 from jaxnigt.bounds.question import Bound, Order, Pairs, Question, Speeds, pairs, product
 from jaxnigt.checks import InputError, choice, in_range, instance
 from jaxnigt.constants import Constants
@@ -45,9 +46,10 @@ def upper(
     AFedPG's row counts each gradient as a message, while Table 1 says that its communication is at least
     kappa epsilon^-3.
 
-    Form "certified" does hold: the rounds of `prescribe` times the longest that the clock can take for
-    each, plus kappa per round. It is about `allreduce` communication with kappa the largest kappa_i, and
-    about a point drawn uniformly from the trajectory, by Lemmas D.1 and D.2.
+    Form "certified" does hold: the rounds of `prescribe`, with the batches that are best for the
+    profile, times the longest that the clock can take for each, plus kappa per round. It is about
+    `allreduce` communication with kappa the largest kappa_i, and about a point drawn uniformly from the
+    trajectory, by Lemmas D.1 and D.2.
 
     Args:
         name: a method, as in `jaxnigt.methods`. Synchronous methods wait for all n workers.
@@ -90,23 +92,24 @@ def upper(
 
 def _certified(name: str, method: Kind, q: Question) -> Bound:
     """R(M_init) + (T - 1) R(M) + T kappa, where R(M) seconds are enough for a round of M gradients."""
-    rule, zero = method.collection, np.zeros(())
+    rule, update = method
+    zero = np.zeros(())
     if rule.stale:
         raise InputError(f"form: no constants are known for {name}, 'order' is allowed.")
-    at = rule.speeds(q)
-    # The time of a gradient contains the horizon already, so any horizon will do.
-    p = parameters(name, q.constants, q.epsilon, batch=at.m if rule.fixed else None, horizon=1)
+    clock, p = timed(method, q)
+    at = clock.at
     first, one, more = rule.round_seconds(at, p.init_batch), at.whole, zero
     if not rule.fixed:
         # The first round may count on another m than the rest.
         first = first.min(axis=-1, keepdims=True)
         # A round of one gradient counts for what decides the number of rounds, the rest for noise.
         one = rule.round_seconds(at, np.ones(()))
-        more = rule.round_seconds(at._replace(whole=np.zeros_like(at.whole)), p.batch - 1)
-    terms = {"smoothness": zero, "hessian": zero, "start": first, "noise": product(more, p.rounds - 1)}
-    decides, rounds = method.update.regime(q.constants, q.epsilon, p), product(one, p.rounds - 1)
+        with np.errstate(invalid="ignore"):
+            more = np.where(np.isinf(one), 0.0, rule.round_seconds(at, p.batch) - one)
+    terms = {"smoothness": zero, "start": first, "noise": product(more, p.rounds - 1)}
+    decides, rounds = update.regime(q.constants, Parameters(*p, np.ones(()))), product(one, p.rounds - 1)
     terms = {name: term + np.where(decides == name, rounds, 0.0) for name, term in terms.items()}
-    return base.smallest({**terms, base.COMMUNICATION: p.rounds * q.kappa}, at.m, method.update.source)
+    return base.smallest({**terms, base.COMMUNICATION: p.rounds * q.kappa}, at.m, update.source)
 
 
 def _pg(q: Question, at: Speeds) -> Pairs:

@@ -21,7 +21,7 @@ from jaxtyping import Array, Float, Float64, Int32, Int64, Key
 
 from jaxnigt import methods
 from jaxnigt.bounds import prescribe
-from jaxnigt.bounds.prescribe import KINDS
+from jaxnigt.bounds.analysis import KINDS
 from jaxnigt.checks import InputError, as_key, choice, whole
 from jaxnigt.clock.batching import make_room
 from jaxnigt.methods import Asynchronous, Collection, Method
@@ -41,12 +41,14 @@ class Case:
         counts: gradients of each worker in a round, where workers have objectives of their own and the
             clock decides the counts (Malenia). By default the collection rule tells them.
         init_counts: likewise in the first round; by default `counts`.
+        rounds: T, after which the parameters are certified to have reached the accuracy, if they are.
     """
 
     problem: Chain
     method: Method
     counts: Sequence[int] | None = None
     init_counts: Sequence[int] | None = None
+    rounds: int | None = None
 
     def sizes(self) -> tuple[list[int], list[int]]:
         """The gradients of each worker in the first round, and in every other round.
@@ -274,29 +276,32 @@ def _round(rule: UpdateRule, task: _Task, run: _Run, factor: Float64[Array, " W"
     return run._replace(x=moved["x"], optimiser=optimiser)
 
 
-def prescribed_case(name: str, problem: Chain, workers: int | None = None) -> Case:
+def prescribed_case(
+    name: str, problem: Chain, workers: int | None = None, *, profile: Profile | None = None
+) -> Case:
     """A method on a hard instance, with the parameters that are certified to reach its accuracy.
 
     Args:
         name: a Rennala, synchronous or m-synchronous method of `jaxnigt.methods`.
         problem: the instance, with its constants and its accuracy.
-        workers: n for synchronous methods, m for m-synchronous ones.
+        workers: n for synchronous methods, m for m-synchronous ones; not needed with a profile.
+        profile: a single one, for which the batches are the best that are certified.
 
     Raises:
-        InputError: another method, or missing workers.
+        InputError: another method, missing workers, or workers beside a profile.
 
     Example:
         >>> from jaxnigt.problems import chain
         >>> prescribed_case("rennala_pg", chain()).method.init_batch
-        33856
+        11223
     """
     fixed = ("rennala_", "synchronous_", "m_synchronous_")  # The clock does not decide their batches.
     choice("name", name, [each for each in methods.__all__ if each.startswith(fixed) and each in KINDS])
     batch = None if name.startswith("rennala") else workers
-    found = prescribe(name, problem.constants, problem.epsilon, batch=batch)
+    found = prescribe(name, problem.constants, problem.epsilon, batch=batch, profile=profile)
     make = getattr(methods, name)
     known = inspect.signature(make).parameters.keys() & found
-    return Case(problem, make(**{key: found[key] for key in known}))
+    return Case(problem, make(**{key: found[key] for key in known}), rounds=int(found["rounds"]))
 
 
 def virtual_seconds(

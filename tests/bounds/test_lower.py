@@ -3,8 +3,8 @@ import pytest
 
 import jaxnigt as jn
 from jaxnigt.bounds import lower, upper
+from jaxnigt.bounds.analysis import KINDS, PG
 from jaxnigt.bounds.lower import attempts, chain_length, quadratic_length
-from jaxnigt.bounds.prescribe import KINDS, PG
 from jaxnigt.bounds.question import ask
 from jaxnigt.constants import Constants
 from tests.bounds.instances import constants, powers, profiles, slope

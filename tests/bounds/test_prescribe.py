@@ -3,7 +3,7 @@ import pytest
 
 import jaxnigt as jn
 from jaxnigt.bounds import certified_gradient_norm, prescribe
-from jaxnigt.bounds.prescribe import KINDS, NIGT
+from jaxnigt.bounds.analysis import KINDS, NIGT
 from jaxnigt.constants import Constants
 from tests.bounds.instances import constants, powers
 
@@ -24,9 +24,9 @@ def nigt_norm(c, p):
     return (
         c.delta / (alpha * T)
         + c.L_g * alpha / 2
-        + 2 * c.sigma / (T * eta * p["init_batch"] ** 0.5)
-        + 2 * eta**0.5 * c.sigma / p["batch"] ** 0.5
-        + 4 * c.L_h * (alpha / eta) ** 2
+        + 2 * c.sigma / p["init_batch"] ** 0.5 * np.minimum(1, 1 / (T * eta))
+        + 2 * (eta / (2 - eta)) ** 0.5 * c.sigma / p["batch"] ** 0.5
+        + c.L_h * (alpha / eta) ** 2 * (1 - eta)
         + 8 * D_g / eta
         + 4 * D_h * alpha / eta
         + 2 * D_g
@@ -35,9 +35,13 @@ def nigt_norm(c, p):
 
 def pg_norm(c, p):
     bias = c.D_g * np.sqrt(1 + (1 - c.gamma) * p["horizon"]) * c.gamma ** p["horizon"]
-    assert (c.L_g * p["stepsize"] <= 1 + 1e-12).all()
-    noise = c.L_g * p["stepsize"] * c.sigma**2 / p["batch"]
-    return np.sqrt(2 * c.delta / (p["stepsize"] * p["rounds"]) + noise + bias**2)
+    a = c.L_g * p["stepsize"]
+    assert (a <= 1 + 1e-12).all()
+    noise = a * c.sigma**2 / (2 * p["batch"])
+    right = c.delta / (p["stepsize"] * p["rounds"]) + noise + a * bias**2 / 2
+    # The larger root of (1 - a/2) G^2 - (1 - a) bias G = right.
+    half = (1 - a) * bias / (2 - a)
+    return half + np.sqrt(half**2 + right / (1 - a / 2))
 
 
 @pytest.mark.parametrize("truncated", [False, True])
@@ -48,8 +52,8 @@ def test_prescribed_parameters_certify_epsilon(name, truncated):
     p = prescribe(name, c, epsilon, **given_batch(name, rng))
     by_hand = (nigt_norm if isinstance(KINDS[name].update, NIGT) else pg_norm)(c, p)
     assert (by_hand <= epsilon * (1 + 1e-12)).all()
-    # They ask for no more than they need, within a constant.
-    assert np.median(by_hand / epsilon) > 0.3
+    # They ask for no more rounds than they need, but for whole numbers and what a horizon leaves.
+    assert np.median(by_hand / epsilon) > (0.7 if truncated else 0.99)
     # AFedPG's are those of NIGT with one worker, which has no stale gradients.
     of = "rennala_nigt" if name == "afedpg" else name
     np.testing.assert_allclose(certified_gradient_norm(of, c, **p), by_hand, rtol=1e-12)
@@ -62,36 +66,37 @@ def test_horizons_are_the_least_that_do():
         p = prescribe(name, c, epsilon)
         long = p["horizon"] > 1
         assert long.mean() > 0.5
-        without = certified_gradient_norm(name, c, **{**p, "horizon": np.full(COUNT, 10**6)})
-        shorter = certified_gradient_norm(name, c, **{**p, "horizon": np.maximum(p["horizon"] - 1, 1)})
+        shorter = np.maximum(p["horizon"] - 1, 1)
         if name == "rennala_pg":
-            without, shorter, share = without**2, shorter**2, epsilon**2 / 4
-        else:
-            share = epsilon / 4
-        assert (shorter - without > share * (1 - 1e-9))[long].all()
+            assert (c.truncation_gradient(p["horizon"]) <= epsilon / 4).all()
+            assert (c.truncation_gradient(shorter) > epsilon / 4)[long].all()
+            continue
+        without, less = (
+            certified_gradient_norm(name, c, **{**p, "horizon": H})
+            for H in (np.full(COUNT, 10**6), shorter)
+        )
+        assert (less - without > epsilon / 4 * (1 - 1e-9))[long].all()
     assert prescribe("rennala_nigt", UNIT, 0.1)["horizon"] == 1
 
 
 def test_rounds_are_of_the_order_of_the_theorem():
     """T = O(1 + A + B), T M = O(1 + A + B + s + s B), M_init = O(1 + s) over all constants."""
     rng = np.random.default_rng(3)
-    c, epsilon = constants(rng, 10_000), powers(rng, -4, 1, 10_000)
+    c, epsilon = constants(rng, COUNT), powers(rng, -4, 1, COUNT)
     A, B, s = c.L_g * c.delta / epsilon**2, c.L_h**0.5 * c.delta / epsilon**1.5, c.sigma**2 / epsilon**2
     p = prescribe("rennala_nigt", c, epsilon)
-    assert (p["rounds"] <= 60 * (1 + A + B)).all()
-    assert (p["rounds"] * p["batch"] <= 6000 * (1 + A + B + s + s * B)).all()
-    assert (p["init_batch"] <= 257 * (1 + s)).all()
-    # Where L_h is this small, M of the order of sqrt(L_h) would need 1/eta > A + B rounds.
-    assert (c.L_h * c.delta**2 < epsilon**3).mean() > 0.01
+    assert (p["rounds"] <= 25 * (1 + A + B)).all()
+    assert (p["rounds"] * p["batch"] <= 800 * (1 + A + B + s + s * B)).all()
+    assert (p["init_batch"] <= 5000 * (1 + s)).all()
 
 
 def test_what_is_given_is_kept():
     p = prescribe("rennala_nigt", UNIT, 0.5, batch=7, init_batch=3, horizon=11)
     assert (p["batch"], p["init_batch"], p["horizon"]) == (7, 3, 11)
-    assert p["momentum"] == pytest.approx(7 * 0.25 / 64)
+    assert 2 * (p["momentum"] / (2 - p["momentum"]) / 7) ** 0.5 < 0.5  # the noise of 7 gradients
     assert certified_gradient_norm("rennala_nigt", UNIT, **p) <= 0.5
     p = prescribe("synchronous_nigt", UNIT, 0.5, batch=10)
-    assert p["init_batch"] == 1030  # the first multiple of 10 from 256 / 0.25 = 1024 on
+    assert p["init_batch"] % 10 == 0
     assert prescribe("rennala_pg", UNIT, 0.5, batch=[1, 2])["init_batch"].tolist() == [1, 2]
 
 
@@ -112,8 +117,55 @@ def test_scalars_are_what_the_methods_take():
 def test_problems_without_noise_or_curvature():
     p = prescribe("rennala_nigt", Constants(1.0, 0.0, 0.0, 1.0), 0.1)
     assert (p["batch"], p["init_batch"], p["momentum"]) == (1, 1, 1.0)
-    assert p["rounds"] == 3200  # 32 L_g delta / epsilon^2
-    assert prescribe("rennala_pg", Constants(1.0, 0.0, 0.0, 1.0), 0.1)["rounds"] == 400
+    assert p["rounds"] == 200  # 2 L_g delta / epsilon^2
+    assert prescribe("rennala_pg", Constants(1.0, 0.0, 0.0, 1.0), 0.1)["rounds"] == 200
+
+
+@pytest.mark.parametrize("name", ["rennala_nigt", "rennala_pg", "malenia_nigt", "synchronous_nigt"])
+def test_nothing_that_is_certified_takes_much_less_time(name):
+    """20,000 random choices of everything, near what is prescribed: none saves more than 7%."""
+    rng = np.random.default_rng(7)
+    c, epsilon, profile, kappa = Constants(3.0, 2.0, 4.0, 5.0), 0.2, jn.profiles.power_law(6, 0.7), 5.0
+    p = prescribe(name, c, epsilon, profile=profile, kappa=kappa)
+    bound = jn.bounds.upper(name, profile, c, epsilon, kappa=kappa, form="certified").time
+    near = {key: p[key] * 2.0 ** rng.normal(0, 0.7, 20_000) for key in p}
+    near["momentum"] = np.minimum(near["momentum"], 1.0)
+    if name.endswith("pg"):
+        near["stepsize"] = np.minimum(near["stepsize"], 1 / c.L_g)
+        near["momentum"] = np.ones(20_000)
+    near["horizon"] = np.ones(20_000)
+    near["batch"] = (
+        np.maximum(np.round(near["batch"]), 1) if "synch" not in name else np.full(20_000, 6.0)
+    )
+    near["init_batch"] = near["batch"] if name.endswith("pg") else np.ceil(near["init_batch"] / 6) * 6
+    # The fewest rounds, by halving.
+    low, high = np.ones(20_000), np.full(20_000, 1e30)
+    for _ in range(60):
+        middle = np.sqrt(low * high)
+        short = certified_gradient_norm(name, c, **{**near, "rounds": middle}) > epsilon
+        low, high = np.where(short, middle, low), np.where(short, high, middle)
+    rounds = np.where(high < 1e29, high, np.inf)
+    assert np.isfinite(rounds).mean() > 0.2
+    h = np.sort(profile.compute)
+    m = np.arange(1, 7)
+    if name.startswith("rennala"):
+        seconds = lambda M: ((M[:, None] + m) / np.cumsum(1 / h)).min(axis=1)  # noqa: E731
+    elif name.startswith("malenia"):
+        seconds = lambda M: h[-1] + h.mean() * M / 6  # noqa: E731
+    else:
+        seconds = lambda M: h[-1] * M / 6  # noqa: E731
+    time = seconds(near["init_batch"]) + (rounds - 1) * seconds(near["batch"]) + rounds * kappa
+    assert 0.93 * bound < time.min() < 1.3 * bound
+
+
+def test_a_profile_finds_the_batches():
+    profile = jn.profiles.power_law(5, 0.5)
+    p = prescribe("rennala_nigt", UNIT, 0.1, profile=profile, kappa=[0.0, 1e4])
+    assert p["batch"][0] < p["batch"][1]
+    assert p["rounds"][0] > p["rounds"][1]
+    for name in ("synchronous_pg", "m_synchronous_nigt"):
+        p = prescribe(name, UNIT, 0.1, profile=jn.Profile([1.0, 1.0, 1.0, np.inf]))
+        assert p["batch"] == (4 if name == "synchronous_pg" else 3)
 
 
 @pytest.mark.parametrize("name", ["rennala_nigt", "rennala_pg"])
@@ -148,6 +200,9 @@ def test_the_certificate_holds_on_a_sine(name):
         ("rennala_nigt", {"horizon": 0}, "horizon: got 0"),
         ("rennala_pg", {"init_batch": 3}, "init_batch: rennala_pg has none"),
         ("afedpg", {"batch": 2}, "batch: afedpg applies gradients one by one"),
+        ("afedpg", {"profile": jn.Profile([1.0])}, "profile: it is for methods with rounds"),
+        ("rennala_pg", {"profile": jn.Profile([1.0]), "batch": 2}, "profile: it is for methods with"),
+        ("rennala_pg", {"kappa": 1.0}, "kappa: it is paid on the rounds of a profile"),
     ],
 )
 def test_wrong_requests_are_one_sentence(name, arguments, message):

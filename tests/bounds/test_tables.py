@@ -16,7 +16,7 @@ from figures import tables as figure
 from figures.common import Results
 from jaxnigt import cli
 from jaxnigt.bounds import lower, upper
-from jaxnigt.bounds.prescribe import KINDS
+from jaxnigt.bounds.analysis import KINDS
 from jaxnigt.bounds.tables import LOWER, definitions, latex, settings, symbols
 from jaxnigt.constants import Constants
 from jaxnigt.profiles.families import parse

@@ -33,7 +33,7 @@ def test_malenia_rounds_are_within_their_bound(batch):
     profile = random_profiles()
     time = jn.clock.malenia(profile, batch, 1).end[:, 0]
     bound = jn.bounds.malenia_round(profile, batch)
-    assert (time <= bound).all()
+    assert (time <= bound / 2).all()  # what certified bounds use; the literature has this factor 2
     assert (time >= bound / 8).all()
 
 
