@@ -48,7 +48,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
             files.append(File.generated(config, page, content=text))
         else:
             files.append(File.generated(config, page, abs_src_path=str(ROOT / source)))
-    from jaxnigt.sweep.schema import template
+    from jaxnigt.sweep.template import template
 
     text = f"# Every key of a definition\n\n```toml\n{template()}\n```\n"
     files.append(File.generated(config, "definitions.md", content=text))

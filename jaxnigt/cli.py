@@ -104,7 +104,7 @@ def sweep(
     from jaxnigt.sweep import cost, screen
     from jaxnigt.sweep.definition import merged, modules, parse
     from jaxnigt.sweep.execute import STOPPED, Options, execute
-    from jaxnigt.sweep.schema import template
+    from jaxnigt.sweep.template import template
     from jaxnigt.sweep.work import Cluster
 
     if show_template:

@@ -21,7 +21,7 @@ from jaxtyping import Float, Float64
 from matplotlib.axes import Axes
 from matplotlib.colors import TwoSlopeNorm
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from jaxnigt.checks import InputError
 from jaxnigt.files import put
@@ -102,7 +102,9 @@ def draw(tree: xr.DataTree, folder: Path) -> list[Path]:
     name = short(str(json.loads(tree.attrs["definition"])["name"]))
     paths = []
     for label, panel in panels(tree).items():
-        paths += _draw(panel, folder / (f"{name}-{short(label)}" if label else name))
+        path = folder / (f"{name}-{short(label)}" if label else name)
+        drawn = _draw_complexity if "complexity" in panel.children else _draw
+        paths += drawn(panel, path)
     return paths
 
 
@@ -232,20 +234,50 @@ def returns(axes: Axes, lines: Mapping[str, Curve], level: float | None = None) 
     axes.set_xlabel("virtual time [s]")
 
 
-def complexity(axes: Axes, found: xr.Dataset, profile: int = 0) -> None:
+def _draw_complexity(tree: xr.DataTree, path: Path) -> list[Path]:
+    """Least times of one panel, and beneath them those times over the first method's, by network."""
+    found = tree["complexity"].to_dataset()
+    models, count = found["comm_model"].values, min(found.sizes["profile"], _COLUMNS)
+    first = str(found["label"].values[0])
+    with drawing():
+        figure = Figure(figsize=(max(6.0, 3.2 * count + 0.6), 5.2 * len(models)), layout="constrained")
+        grid = figure.subplots(2 * len(models), count, sharex=True, sharey="row", squeeze=False)
+        for k, model in enumerate(models):
+            for p in range(count):
+                for axes, over in zip(grid[2 * k : 2 * k + 2, p], (None, first), strict=True):
+                    complexity(axes, found.sel(comm_model=model), p, over)
+                    axes.label_outer()
+                words = title(tree, str(found["profile"].values[p]))
+                grid[2 * k, p].set_title(f"{words}\n{model}")
+        chance = 100 * found.attrs["coverage"]
+        words = f"medians; bands hold them with a chance of {chance:.0f}%; open: less may be possible"
+        if found.sizes["profile"] > count:
+            words += f"; the first {count} of {found.sizes['profile']} profiles"
+        figure.supxlabel(words, fontsize=9)
+        handles, names = grid[0, 0].get_legend_handles_labels()
+        where = {"loc": "outside upper center", "ncols": min(len(names), 4), "frameon": False}
+        figure.legend(handles, names, **where)
+        return save(figure, path)
+
+
+def complexity(axes: Axes, found: xr.Dataset, profile: int = 0, over: str | None = None) -> None:
     """The least seconds of each method to each level, as `jaxnigt.complexity` found them, with bands.
 
-    An open marker stands where the stepsize is the first or the last of its grid, or where the level is
-    crossed before the second evaluation, so that less time may be possible.
+    With `over` they are divided by the median of the method of that label. An open marker stands where
+    the stepsize is the first or the last of its grid, or where the level is crossed before the second
+    evaluation, so that less time may be possible.
     """
     own = found.isel(profile=profile).sortby("level")
+    if over is not None:
+        one = own["time"].sel(label=over)
+        own = own.assign({name: own[name] / one.where(one > 0) for name in _TIMES})
     levels, by_norm = own["level"].values, found.attrs["accuracy"] == "gradient"
     names = zip(own["label"].values, found.attrs["methods"], strict=True)
     looks = styles({str(label): str(name) for label, name in names})
     for label, look in looks.items():
         data = own.sel(label=label)
         time, low, high = (np.where(np.isfinite(data[x]), data[x], np.nan) for x in _TIMES)
-        axes.plot(levels, time, linestyle=look.line, color=look.colour, label=label)
+        axes.plot(levels, time, linestyle=look.line, color=look.colour, label=look.title)
         axes.fill_between(levels, low, high, color=look.colour, alpha=0.2, linewidth=0)
         sure = (data["inside"] & data["resolved"]).values
         for which, face in ((sure, look.colour), (~sure, "white")):
@@ -255,9 +287,17 @@ def complexity(axes: Axes, found: xr.Dataset, profile: int = 0) -> None:
     axes.set_yscale("log")
     if by_norm:
         axes.set_xscale("log")
-        axes.invert_xaxis()
+        axes.set_xlim(levels.max() * 1.03, levels.min() / 1.03)
+        axes.set_xticks(levels[:: 1 + len(levels) // 6], minor=False)
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.2g}"))
     axes.set_xlabel(r"accuracy $\varepsilon$ on $\|\nabla J\|$" if by_norm else "level of J")
     axes.set_ylabel("least virtual time [s]")
+    if over is not None:
+        axes.set_ylabel(f"time / time of {looks[over].title}")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.yaxis.set_minor_locator(NullLocator())
 
 
 def runs(data: xr.Dataset) -> tuple[Float64[np.ndarray, " T"], Float[np.ndarray, "R T"]]:

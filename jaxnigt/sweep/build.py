@@ -10,12 +10,15 @@ from typing import Any
 import numpy as np
 
 from jaxnigt.checks import InputError
+from jaxnigt.clock.communication import Communication
 from jaxnigt.methods import Asynchronous, Method
 from jaxnigt.problems import Problem
+from jaxnigt.problems.measured import by_gradient
 from jaxnigt.profiles import Profile
-from jaxnigt.registry import Entry, hints, known, lookup, make
+from jaxnigt.registry import Entry, hints, known, lookup, make, named
+from jaxnigt.sweep.definition import plain
 from jaxnigt.sweep.fingerprint import sources
-from jaxnigt.sweep.schema import ARRAYS, Plain
+from jaxnigt.sweep.schema import ARRAYS, Definition, Plain
 
 
 def _takes_workers(entry: Entry) -> inspect.Parameter | None:
@@ -48,7 +51,7 @@ def _problem(text: str, workers: int, _: tuple[tuple[Entry, ...], tuple[str, ...
     # What is registered and how is an argument, so that what was registered anew is not the old thing.
     table = json.loads(text)
     entry = lookup("problem", table["kind"], "problem.kind")
-    takes, own = _takes_workers(entry), table.pop("own", None)
+    takes, own, measure = _takes_workers(entry), table.pop("own", None), table.pop("measure", None)
     if own is not None and takes is None:
         raise InputError(f"problem.own: {entry.name} has no workers of its own, leave it out.")
     others: dict[str, Any] = {"workers": workers} if takes is not None and workers > 1 else {}
@@ -59,7 +62,8 @@ def _problem(text: str, workers: int, _: tuple[tuple[Entry, ...], tuple[str, ...
         others["heterogeneity"] = under(
             "problem.", make, "heterogeneity", inner, **({"workers": workers} if drawn else {})
         )
-    return under("problem.", make, "problem", table, "problem", **others)
+    found = under("problem.", make, "problem", table, "problem", **others)
+    return by_gradient(found) if measure == "gradient" else found
 
 
 def under(prefix: str, function: Any, *arguments: Any, **others: Any) -> Any:
@@ -126,6 +130,21 @@ def profile(table: Plain, workers: int, dimension: int) -> Profile:
             f"workers, one of workers = {workers} is allowed, a key at the top of the definition."
         )
     return found if noise is None else found.replace(noise=make("noise", noise))
+
+
+def networks(definition: Definition) -> dict[str, Communication]:
+    """The communication models of rounds, by the labels that they have in data sets."""
+
+    def made(table: Any, key: str, kind: str) -> Communication:
+        model = make("communication", plain(table), key)
+        if not getattr(model, kind):
+            raise InputError(f"{key}: got {str(model)!r}, models of {kind} are allowed.")
+        return model
+
+    models = [made(table, "comm_model", "rounds") for table in definition.comm_model]
+    if definition.arrival_model is not None:
+        made(definition.arrival_model, "arrival_model", "arrivals")
+    return {named(model): model for model in models}
 
 
 def leaves(table: Plain) -> dict[str, list[float]]:

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from jaxnigt.sweep import build
-from jaxnigt.sweep.build import leaves
-from jaxnigt.sweep.plan import GRID, MethodPlan, Panel, networks, profile_titles
+from jaxnigt.sweep import build, complexity
+from jaxnigt.sweep.build import leaves, networks
+from jaxnigt.sweep.plan import GRID, MethodPlan, Panel, profile_titles
 from jaxnigt.sweep.reuse import ATTRIBUTE
 from jaxnigt.sweep.schema import Definition
 from jaxnigt.sweep.selection import best, best_indices, final, leaf_axes, over_runs, tenth
@@ -66,6 +66,9 @@ def _panel(definition: Definition, panel: Panel, found: Mapping[str, xr.Dataset]
     groups |= {f"/methods/{node(label)}": _analysed(dataset, levels) for label, dataset in named.items()}
     if definition.grid is not None:
         groups["/grid"] = _grid(definition, whole, levels)
+    if definition.complexity is not None:
+        least = complexity.tuned(definition, panel, named)
+        groups |= {} if least is None else {"/complexity": least}
     tree = xr.DataTree.from_dict(groups)
     tree.attrs = {
         "panel": panel.label,

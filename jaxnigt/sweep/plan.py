@@ -16,13 +16,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxnigt.checks import InputError
-from jaxnigt.clock.communication import Communication
 from jaxnigt.methods import Asynchronous, Method
 from jaxnigt.problems import Problem
 from jaxnigt.profiles import Profile
-from jaxnigt.registry import lookup, make, named
+from jaxnigt.registry import lookup
 from jaxnigt.sweep import build, cost, fingerprint, reuse
-from jaxnigt.sweep.build import leaves, under
+from jaxnigt.sweep.build import leaves, networks, under
 from jaxnigt.sweep.definition import plain, variants
 from jaxnigt.sweep.schema import Definition, Plain, title
 
@@ -114,6 +113,7 @@ class MethodPlan(NamedTuple):
     """One method in one panel."""
 
     label: str  # unique in its panel
+    title: str  # of the definition's table, which may stand for several methods
     table: Plain  # with all hyperparameters
     scheduled: bool  # whether its iterates depend on the clock
     units: list[Unit]
@@ -154,7 +154,7 @@ def panels(
     networks(definition)
     baseline = definition.analysis.baseline
     for workers in definition.workers:
-        labels = [label for label, _ in _methods(definition, workers)]
+        labels = [label for label, *_ in _methods(definition, workers)]
         if baseline not in (None, *labels):
             raise InputError(f"analysis.baseline: got {baseline!r}, allowed are {', '.join(labels)}.")
         batches(definition, workers, dimension=1)
@@ -163,21 +163,6 @@ def panels(
         for problem in variants(definition.problem)
         for workers in definition.workers
     ]
-
-
-def networks(definition: Definition) -> dict[str, Communication]:
-    """The communication models of rounds, by the labels that they have in data sets."""
-
-    def made(table: Any, key: str, kind: str) -> Communication:
-        model = make("communication", plain(table), key)
-        if not getattr(model, kind):
-            raise InputError(f"{key}: got {str(model)!r}, models of {kind} are allowed.")
-        return model
-
-    models = [made(table, "comm_model", "rounds") for table in definition.comm_model]
-    if definition.arrival_model is not None:
-        made(definition.arrival_model, "arrival_model", "arrivals")
-    return {named(model): model for model in models}
 
 
 def _panel(
@@ -193,7 +178,7 @@ def _panel(
     dimension = problem.dimension()
     profiles = batches(definition, workers, dimension)
     plans = []
-    for name, method_table in _methods(definition, workers):
+    for name, own, method_table in _methods(definition, workers):
         method = build.method(method_table, workers)
         whole = Unit(
             label=f"{label}/{name}" if label else name,
@@ -214,12 +199,12 @@ def _panel(
         units = [
             part for unit in along for part in _new(unit, split(unit, problem, method, budget), known)
         ]
-        plans.append(MethodPlan(name, method_table, scheduled, units))
+        plans.append(MethodPlan(name, own, method_table, scheduled, units))
     return Panel(label, table, workers, dimension, profiles, plans)
 
 
-def _methods(definition: Definition, workers: int) -> list[tuple[str, Plain]]:
-    """Labels and tables of all methods; raises InputError for one that cannot be built."""
+def _methods(definition: Definition, workers: int) -> list[tuple[str, str, Plain]]:
+    """Labels, titles and tables of all methods; raises InputError for one that cannot be built."""
     found = []
     travels = any(model.travels for model in networks(definition).values())
     for index, table in enumerate(definition.methods):
@@ -232,16 +217,24 @@ def _methods(definition: Definition, workers: int) -> list[tuple[str, Plain]]:
             method = under(f"methods.{index}.", build.method, plain_table, workers)
             if travels and getattr(method.collection, "restart", "") == "finish":
                 raise InputError(f"methods.{index}.restart: comm_model 'gather' allows 'cancel' only.")
-            every = plain_table.setdefault("eval_every", definition.training.eval_every)
-            most = plain_table["iterations"]
+            every, most = _rounds(definition, method, plain_table)
             if every > most:
                 where = f"methods.{index}" if table.eval_every else "training"
                 raise InputError(
                     f"{where}.eval_every: got {every}, at most the iterations = {most} of {label} are "
                     "allowed."
                 )
-            found.append((label, plain_table))
+            found.append((label, title(table), plain_table))
     return found
+
+
+def _rounds(definition: Definition, method: Method, table: Plain) -> tuple[int, int]:
+    """Fill in `eval_every` and `iterations`, and return them."""
+    every, study = definition.training.eval_every, definition.complexity
+    if study is not None:
+        rounds = max(1, study.gradients // (method.collection.batch or 1))
+        every = max(1, table.setdefault("iterations", rounds) // study.evaluations)
+    return table.setdefault("eval_every", every), table["iterations"]
 
 
 def _schedules(definition: Definition, whole: Unit, method: Method, profiles: list[Batch]) -> list[Unit]:

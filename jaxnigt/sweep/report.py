@@ -23,6 +23,7 @@ from jaxnigt.sweep.selection import (
     over_runs,
     runs_in_words,
 )
+from jaxnigt.training.tuning import slopes
 
 _FEW = 8
 """Profiles that have a column each in a terminal."""
@@ -48,6 +49,9 @@ def show_results(tree: xr.DataTree, written: list[Path], console: Console) -> No
 
 def _show_panel(tree: xr.DataTree, console: Console) -> None:
     methods = {str(k): group.to_dataset() for k, group in tree["methods"].children.items()}
+    if "complexity" in tree.children:
+        _show_complexity(tree["complexity"].to_dataset(), console)
+        return
     console.print(_learning({label: best(dataset) for label, dataset in methods.items()}))
     _show_choices(methods, console)
     level, start = float(np.ravel(tree.attrs["thresholds"])[0]), tree.attrs["start"]
@@ -67,6 +71,46 @@ def _show_panel(tree: xr.DataTree, console: Console) -> None:
         )
     if "grid" in tree.children:
         _show_speedups(tree["grid"].to_dataset(), console)
+
+
+def _show_complexity(found: xr.Dataset, console: Console) -> None:
+    """The least time to each level, what was chosen there, and exponents where levels are accuracies."""
+    levels = found["level"].values
+    what = "||grad J|| <=" if found.attrs["accuracy"] == "gradient" else "J >="
+    for model, profile in itertools.product(found["comm_model"].values, found["profile"].values):
+        one = found.sel(comm_model=model, profile=profile)
+        words = f"Least virtual seconds to {what} level, {profile}, {model}, tuned for each level [s]"
+        table = table_of(words, "method", *(f"{level:.3g}" for level in levels), "M")
+        for label in one["label"].values:
+            own = one.sel(label=label)
+            marks = np.where(own["inside"] & own["resolved"], "", "*")
+            times = (f"{t:,.4g}{mark}" for t, mark in zip(own["time"].values, marks, strict=True))
+            batches = own["batch"].values
+            known = [f"{batch:g}" for batch in np.unique(batches[np.isfinite(batches)])]
+            table.add_row(escape(str(label)), *times, " ".join(known) or "-")
+        console.print(table)
+    chance = 100 * found.attrs["coverage"]
+    console.print(
+        f"* less may be possible: the best stepsize stands at an end of its grid, or the level is "
+        f"crossed before the second evaluation. Bands hold the median with a chance of {chance:.0f}%.",
+        soft_wrap=True,
+    )
+    if found.attrs["accuracy"] == "gradient" and len(levels) > 2:
+        for of in ("time", "gradients"):
+            _show_slopes(found, of, console)
+
+
+def _show_slopes(found: xr.Dataset, of: str, console: Console) -> None:
+    fits = slopes(found, of)
+    pairs = list(itertools.product(found["comm_model"].values, found["profile"].values))
+    title = f"Exponents of 1 / epsilon in {of}, with standard errors [1]"
+    table = table_of(title, "method", *(f"{profile}, {model}" for model, profile in pairs))
+    for label in found["label"].values:
+        own = (fits.sel(label=label, comm_model=model, profile=profile) for model, profile in pairs)
+        each = ((float(x["slope"]), float(x["error"])) for x in own)
+        cells = ("-" if np.isnan(slope) else f"{slope:.2f} ± {error:.2f}" for slope, error in each)
+        table.add_row(escape(str(label)), *cells)
+    console.print(table)
 
 
 def _few(title: str, times: dict[str, np.ndarray], profiles: np.ndarray) -> Table:

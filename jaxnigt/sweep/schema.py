@@ -277,6 +277,21 @@ class AnalysisTable(Table):
     baseline: StrictStr | None = None
 
 
+class ComplexityTable(Table):
+    """The least time of each method to many levels, its hyperparameters chosen anew for each of them.
+
+    They are chosen by that time on the first half of the seeds, and the other half is reported. Levels
+    are a J, or accuracies epsilon on ||grad J|| where the problem says `measure = "gradient"`; or they
+    are shares of the way from the initial J to the highest final J of all methods. Methods without
+    `iterations` make `gradients` / batch rounds, evaluated so many times.
+    """
+
+    gradients: Positive
+    level: Many[Number] | None = None
+    share: Many[Annotated[Number, Field(gt=0, le=1)]] = (0.25, 0.5, 0.75, 0.95)
+    evaluations: Positive = 200
+
+
 class Definition(Table):
     """A whole sweep. `model` adds the tables of what is registered."""
 
@@ -294,6 +309,7 @@ class Definition(Table):
     profiles: Any
     grid: GridTable | None = None
     analysis: AnalysisTable = AnalysisTable()
+    complexity: ComplexityTable | None = None
 
     @pydantic.model_validator(mode="after")
     def _labels(self) -> Definition:
@@ -306,6 +322,21 @@ class Definition(Table):
                 if label in seen:
                     raise ValueError(f"{table}: label {label!r} stands twice, labels must differ")
                 seen.add(label)
+        return self
+
+    @pydantic.model_validator(mode="after")
+    def _budget(self) -> Definition:
+        table = self.complexity
+        for index, method in enumerate(self.methods):
+            if table is None and method.iterations is None:
+                raise ValueError(f"methods.{index}.iterations: this key is missing")
+        if table is None:
+            return self
+        if len(self.training.seed_list) < 2:
+            raise ValueError("training.seeds: got 1, complexity needs 2 at least, half of them to tune")
+        by_norm = any(measure == "gradient" for measure in self.problem.measure or ())
+        if by_norm and (table.level is None or min(table.level) <= 0):
+            raise ValueError("complexity.level: with measure = 'gradient' numbers above 0 are needed")
         return self
 
 
@@ -327,7 +358,7 @@ def _model(_: tuple[Entry, ...]) -> type[Definition]:
         many=True,
         extra={
             "label": (Label, None, False),
-            "iterations": (Positive, ..., True),
+            "iterations": (Positive, None, True),
             "eval_every": (Positive, None, False),
         },
     )
@@ -343,7 +374,10 @@ def _model(_: tuple[Entry, ...]) -> type[Definition]:
         },
     )
     # Whether each worker has a problem of its own is for the definition to say, their number is known.
-    own: Extra = {"own": (StrictBool, None, True)}
+    own: Extra = {
+        "own": (StrictBool, None, True),
+        "measure": (Literal["objective", "gradient"], None, True),
+    }
     usual = "policy_gradient"
     problem: Any = union("problem", many=True, default=usual, leave=("workers",), extra=own)
     filled: Any = {
@@ -354,41 +388,3 @@ def _model(_: tuple[Entry, ...]) -> type[Definition]:
         "profiles": (Annotated[tuple[profile, ...], Field(min_length=1)], ...),
     }
     return pydantic.create_model("Definition", __base__=Definition, **filled)
-
-
-def template() -> str:
-    """Every key of a definition as TOML, from the models that check it.
-
-    A key after # has the default that stands there, or is left out. There is a table for each registered
-    problem, method and profile; a definition has one problem, and as many of the others as it likes.
-    """
-    fields = model().model_fields
-    parts = {"training": TrainingTable, "grid": GridTable, "analysis": AnalysisTable}
-    named = {"problem": "problem", "methods": "method", "profiles": "profile"}
-    lines = _keys(model(), leave=(*parts, *named))
-    for name, table in parts.items():
-        lines += ["", f"[{name}]", *_keys(table)]
-    for name, kind in named.items():
-        heading = f"[{name}]" if name == "problem" else f"[[{name}]]"
-        for table in _tables(fields[name].annotation):
-            about = (table.__doc__ or "").partition("\n")[0]
-            first = f'{KEYS[kind]} = "{table.__name__}"'
-            lines += ["", f"{heading} # {about}", first, *_keys(table, leave=(KEYS[kind],))]
-    return "\n".join(lines)
-
-
-def _tables(annotation: Any) -> list[type[Table]]:
-    """The tables that a type allows, those of its own level."""
-    if isinstance(annotation, type) and issubclass(annotation, Table):
-        return [annotation]
-    return [table for part in typing.get_args(annotation) for table in _tables(part)]
-
-
-def _keys(table: type[pydantic.BaseModel], leave: Sequence[str] = ()) -> list[str]:
-    """A line for each key of a table."""
-    lines = []
-    for name, field in table.model_fields.items():
-        if name not in leave:
-            default = written(field.default) if field.description is None else field.description
-            lines.append(f"{'' if field.is_required() else '# '}{name} = {default}")
-    return lines

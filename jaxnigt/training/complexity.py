@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import xarray as xr
-from jaxtyping import Array, Float64, Int, Shaped
+from jaxtyping import Array, Float64
 from numpy.typing import ArrayLike
 
 from jaxnigt.checks import InputError, TrainingDiverged, as_numbers, as_seeds, choice, instance, whole
@@ -23,10 +23,12 @@ from jaxnigt.methods.method import Method
 from jaxnigt.problems.base import Problem
 from jaxnigt.problems.measured import by_gradient
 from jaxnigt.profiles import Profile
+from jaxnigt.training import tuning
 from jaxnigt.training.loop import train
-from jaxnigt.training.passages import around, band, first_passages
-from jaxnigt.training.times import SECONDS, eval_times
+from jaxnigt.training.passages import band
+from jaxnigt.training.times import eval_times
 from jaxnigt.training.trace import Trace, replay
+from jaxnigt.training.tuning import Passages
 
 ACCURACIES = ("objective", "gradient")
 Progress = Callable[[str], None]
@@ -172,28 +174,6 @@ def _candidates(label: str, given: Method | Sequence[Method]) -> list[Method]:
     return found
 
 
-class _Passages(NamedTuple):
-    """When the C candidates of one method first come to L levels.
-
-    Attributes:
-        time: f64[P, C, D, S, L], seconds, inf if never.
-        gradients: f64[P, C, D, S, L], spent by then.
-        rounds: f64[P, C, D, S, L], or updates.
-        resolved: bool[P, C, D, S, L], whether the crossing is after the second evaluation.
-        leaves: f64[C] of each hyperparameter.
-        batch: of the method, 0 where it has none.
-        grid: which of the given methods it belongs to, whose grid of stepsizes has grown since.
-    """
-
-    time: np.ndarray
-    gradients: np.ndarray
-    rounds: np.ndarray
-    resolved: np.ndarray
-    leaves: dict[str, np.ndarray]
-    batch: float
-    grid: int
-
-
 @dataclasses.dataclass(eq=False)
 class _Study:
     """What all methods are compared on, and the trainings that they share."""
@@ -216,65 +196,21 @@ class _Study:
             if not more:
                 break
             parts += [self._passages(label, method, model, i) for i, method in more]
-        return self._report(parts)
+        return tuning.report(parts, len(self.seeds))
 
-    def _longer(self, methods: list[Method], parts: list[_Passages]) -> Iterator[tuple[int, Method]]:
+    def _longer(self, methods: list[Method], parts: list[Passages]) -> Iterator[tuple[int, Method]]:
         """Methods at stepsizes beyond the ends of a grid, where some level is reached best at an end."""
         for grid, method in enumerate(methods):
             own = [part for part in parts if part.grid == grid]
-            time, which = self._choice(own)
+            time, which = tuning.choice(own, len(self.seeds) // 2)
             # What holds at the start holds at any stepsize.
-            best = _table(own)["stepsize"][which[np.isfinite(time) & (time > 0)]]
-            least, most, ratio = _ends(own)
+            best = tuning.table(own)["stepsize"][which[np.isfinite(time) & (time > 0)]]
+            least, most, ratio = tuning.ends(own)
             for end, beyond in ((least, least / ratio), (most, most * ratio)):
                 if end in best:
                     yield grid, _with_stepsize(method, beyond)
 
-    def _choice(self, parts: list[_Passages]) -> tuple[np.ndarray, np.ndarray]:
-        """The least median over the seeds that tune, f64[P, L], and whose it is, i[P, L]."""
-        half = len(self.seeds) // 2
-        medians = np.concatenate(
-            [np.median(_runs(part.time[..., :half, :]), axis=2) for part in parts], axis=1
-        )
-        return medians.min(axis=1), medians.argmin(axis=1)
-
-    def _report(self, parts: list[_Passages]) -> xr.Dataset:
-        half = len(self.seeds) // 2
-        tuning, which = self._choice(parts)
-        table, never = _table(parts), ~np.isfinite(tuning)
-
-        def chosen(name: str) -> np.ndarray:
-            """[P, R, L] of the candidates that were chosen."""
-            all_ = np.concatenate([_runs(getattr(x, name)[..., half:, :]) for x in parts], axis=1)
-            return np.take_along_axis(all_, which[:, None, None, :], axis=1)[:, 0]
-
-        time = np.where(never[:, None], np.nan, chosen("time"))
-        low, high = around(np.sort(time, axis=1), len(self.seeds) - half, time.shape[1])
-        grids = _grids(parts)
-        spans = [[part for part in parts if part.grid == grid] for grid in range(grids.max() + 1)]
-        ends = np.array([_ends(own)[:2] for own in spans])[grids]
-        inside = (ends[:, 0] < table["stepsize"]) & (table["stepsize"] < ends[:, 1])
-        axes = ("profile", "level")
-        seconds = {"time": np.median(time, axis=1), "low": low, "high": high, "tuning_time": tuning}
-        values = {name: (axes, x, SECONDS) for name, x in seconds.items()}
-        for name in ("gradients", "rounds"):
-            values[name] = (
-                axes,
-                np.where(never, np.nan, np.median(chosen(name), axis=1)),
-                {"units": "1"},
-            )
-        for name, column in table.items():
-            known = ~never & (column[which] > 0)
-            values[name] = (axes, np.where(known, column[which], np.nan), {"units": "1"})
-        counts = {
-            "missed": np.isinf(time).sum(axis=1),
-            "inside": inside[which] & ~never,
-            "resolved": chosen("resolved").mean(axis=1) >= 0.5,
-        }
-        values |= {name: (axes, x, {"units": "1"}) for name, x in counts.items()}
-        return xr.Dataset(values)
-
-    def _passages(self, label: str, method: Method, model: Model | None, grid: int) -> _Passages:
+    def _passages(self, label: str, method: Method, model: Model | None, grid: int) -> Passages:
         leaves = {name: x.astype(float) for name, x in method.leaves().items()}
         batch = float(method.collection.batch or 0)
         try:
@@ -282,7 +218,7 @@ class _Study:
         except TrainingDiverged:  # all runs of this method, which so come to no level
             count = len(leaves["stepsize"]), self.options["draws"] or 1, len(self.seeds)
             never = np.full((*self.profile.shape, *count, len(self.thresholds)), np.inf)
-            return _Passages(never, never, never, np.zeros(never.shape, bool), leaves, batch, grid)
+            return Passages(never, never, never, np.zeros(never.shape, bool), leaves, batch, grid)
         # Seconds, gradients and rounds at the evaluations, [P, D, E].
         samples = trace.samples
         if trace.times is not None and trace.draws is None:
@@ -299,10 +235,7 @@ class _Study:
         elif trace.draws is None:
             values = values[:, None]
         values = np.moveaxis(values, 2, 1)  # [P, C, D, S, E]
-        found = [first_passages(values, clocks[:, :, None, :, None], level) for level in self.thresholds]
-        passed, resolved = (np.stack(x, axis=-1) for x in zip(*found, strict=True))
-        time, gradients, rounds = passed
-        return _Passages(time, gradients, rounds, resolved, leaves, batch, grid)
+        return tuning.passages(values, clocks, self.thresholds, leaves, batch, grid)
 
     def _trained(self, label: str, method: Method, model: Model | None) -> tuple[Trace, np.ndarray]:
         """The trace of a method, and the ends of its rounds f64[P, D, K]."""
@@ -342,35 +275,3 @@ class _Study:
 def _with_stepsize(method: Method, stepsize: float) -> Method:
     """A method at one stepsize and its other hyperparameters."""
     return dataclasses.replace(method, hyperparameters={**method.hyperparameters, "stepsize": stepsize})
-
-
-def _table(parts: list[_Passages]) -> dict[str, np.ndarray]:
-    """Hyperparameters and batch of all candidates, f64[C] each, NaN for what one does not have."""
-    names = dict.fromkeys(name for part in parts for name in part.leaves)
-    sizes = [len(part.leaves["stepsize"]) for part in parts]
-    table = {
-        name: np.concatenate(
-            [p.leaves.get(name, np.full(size, np.nan)) for p, size in zip(parts, sizes, strict=True)]
-        )
-        for name in names
-    }
-    return table | {
-        "batch": np.concatenate([np.full(s, p.batch) for p, s in zip(parts, sizes, strict=True)])
-    }
-
-
-def _grids(parts: list[_Passages]) -> Int[np.ndarray, " C"]:
-    """The grid that each candidate belongs to."""
-    return np.concatenate([np.full(len(part.leaves["stepsize"]), part.grid) for part in parts])
-
-
-def _ends(grid: list[_Passages]) -> tuple[float, float, float]:
-    """The least and the largest stepsize of the parts of a grid, and its ratio."""
-    steps = np.unique(np.concatenate([part.leaves["stepsize"] for part in grid]))
-    ratio = float(np.median(steps[1:] / steps[:-1])) if len(steps) > 1 else 2.0
-    return float(steps[0]), float(steps[-1]), ratio
-
-
-def _runs(values: Shaped[np.ndarray, "P C D S L"]) -> Shaped[np.ndarray, "P C R L"]:
-    """Draws and seeds as one axis of runs."""
-    return values.reshape(*values.shape[:2], -1, values.shape[-1])

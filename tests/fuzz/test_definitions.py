@@ -8,8 +8,9 @@ import pytest
 from hypothesis import strategies as st
 
 import jaxnigt as jn
-from jaxnigt.sweep import cost, plan, schema
+from jaxnigt.sweep import cost, plan
 from jaxnigt.sweep.definition import read
+from jaxnigt.sweep.template import template
 from tests.fuzz.running import command, count, fuzzed, place, untouched
 from tests.fuzz.values import Raw, damaged, document, mutated
 from tests.sweep.running import same
@@ -76,9 +77,7 @@ BASE = {"training": TRAINING, "methods": [RENNALA], "profiles": [EQUAL]}
 FOLDER = {"times_csv": TIMES, "base_toml": document(BASE), "mine_py": "import jaxnigt\n"}
 
 TREES = st.sampled_from([TABULAR, CHAIN, FILES])
-KEYS = sorted(
-    {line.strip("# ").partition(" ")[0] for line in schema.template().splitlines() if "=" in line}
-)
+KEYS = sorted({line.strip("# ").partition(" ")[0] for line in template().splitlines() if "=" in line})
 DEFINITIONS = mutated(TREES, KEYS).map(document).map(lambda text: text.encode("utf-8", "replace"))
 DEFINITIONS |= damaged(TREES.map(document).map(str.encode))
 SIZES = st.sampled_from([(), (), (), ("--size", "small"), ("--size", ""), ("--memory", "1MiB")])

@@ -197,11 +197,11 @@ def test_bad_profiles(table, words):
     [
         (
             {"name": "afedpg", "batch": 4},
-            "methods.0: unknown key 'batch', allowed are iterations, name, stepsize",
+            "methods.0: unknown key 'batch', allowed are name, stepsize",
         ),
         (
             {"name": "rennala_pg", "momentum": 0.5},
-            "methods.0: unknown key 'momentum', allowed are iterations, name, batch",
+            "methods.0: unknown key 'momentum', allowed are name, batch",
         ),
         ({"name": "synchronous_nigt", "batch": 5}, "methods.0.batch: got 5, synchronous_nigt takes one"),
         (
