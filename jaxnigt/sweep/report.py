@@ -23,7 +23,7 @@ from jaxnigt.sweep.selection import (
     over_runs,
     runs_in_words,
 )
-from jaxnigt.training.tuning import slopes
+from jaxnigt.training.tuning import leaders, slopes
 
 _FEW = 8
 """Profiles that have a column each in a terminal."""
@@ -95,9 +95,28 @@ def _show_complexity(found: xr.Dataset, console: Console) -> None:
         f"crossed before the second evaluation. Bands hold the median with a chance of {chance:.0f}%.",
         soft_wrap=True,
     )
+    if found.sizes["label"] > 1:
+        _show_leaders(found, console)
     if found.attrs["accuracy"] == "gradient" and len(levels) > 2:
         for of in ("time", "gradients"):
             _show_slopes(found, of, console)
+
+
+def _show_leaders(found: xr.Dataset, console: Console) -> None:
+    """The map of who is first: over levels, profiles and networks."""
+    map_, levels = leaders(found), found["level"].values
+    title = "First at each level, the second's time over its own, and who ties with it"
+    table = table_of(title, "profile, network", *(f"{level:.3g}" for level in levels))
+    for model, profile in itertools.product(found["comm_model"].values, found["profile"].values):
+        one = map_.sel(comm_model=model, profile=profile)
+        cells = []
+        for k in range(len(levels)):
+            at = one.isel(level=k)
+            tied = [str(label) for label in at["label"].values[at["ties"].values]]
+            words = [str(at["first"].item()), f"{float(at['margin']):.2f}", *(f"= {x}" for x in tied)]
+            cells.append(escape("\n".join(words)) if words[0] else "-")
+        table.add_row(escape(f"{profile}, {model}"), *cells, end_section=True)
+    console.print(table)
 
 
 def _show_slopes(found: xr.Dataset, of: str, console: Console) -> None:

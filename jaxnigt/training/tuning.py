@@ -125,6 +125,30 @@ def slopes(found: xr.Dataset, of: str = "time") -> xr.Dataset:
     return xr.Dataset({"slope": slope, "error": error, "levels": levels})
 
 
+def leaders(found: xr.Dataset) -> xr.Dataset:
+    """Who comes first to each level, by how much, and with whom it is a tie.
+
+    Args:
+        found: of `jaxnigt.complexity`, with two labels or more.
+
+    Returns:
+        `first`, the label of the least time, "" where nobody comes there; `margin`, the second-least
+        time over the least; and `ties`, which of the labels have a band that meets that of the first.
+    """
+    time = found["time"].fillna(np.inf).transpose("label", ...)
+    order = np.sort(time.values, axis=0)
+    least, second = (time[0].copy(data=order[k]) for k in (0, 1))
+    with np.errstate(invalid="ignore"):
+        margin = (second / least.where(np.isfinite(least) & (least > 0))).drop_vars("label")
+    which = time.argmin("label")
+    first = found["label"][which].drop_vars("label").where(np.isfinite(least), "")
+    high = found["high"].isel(label=which).drop_vars("label")
+    ties = (found["low"] <= high) & np.isfinite(time) & (found["label"] != first)
+    return xr.Dataset(
+        {"first": first.drop_vars("label", errors="ignore"), "margin": margin, "ties": ties}
+    )
+
+
 def table(parts: list[Passages]) -> dict[str, np.ndarray]:
     """Hyperparameters and batch of all candidates, f64[C] each, NaN for what one does not have."""
     names = dict.fromkeys(name for part in parts for name in part.leaves)

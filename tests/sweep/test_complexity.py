@@ -11,7 +11,7 @@ from rich.console import Console
 import jaxnigt as jn
 from jaxnigt.sweep.definition import parse
 from jaxnigt.sweep.execute import run
-from jaxnigt.training.tuning import slopes
+from jaxnigt.training.tuning import leaders, slopes
 
 STEPS, MOMENTA, LEVELS = [0.05, 0.1, 0.2], [0.1, 0.3], [0.5, 0.4, 0.3]
 RATES = {"family": "power_law", "exponent": 0.5, "comm_exponent": 0.5, "comm_scale": 1.0}
@@ -94,6 +94,24 @@ def test_it_is_drawn_and_said(swept):
     assert (folder / "least.png").stat().st_size > 10_000
     assert "Least virtual seconds to ||grad J|| <= level, unlike, serial" in text
     assert "Exponents of 1 / epsilon in gradients" in text
+
+
+def test_leaders_are_told_from_ties(swept):
+    found = swept[0]["complexity"].to_dataset()
+    said = leaders(found)
+    for model in found["comm_model"].values:
+        for profile in found["profile"].values:
+            for level in found["level"].values:
+                at = found.sel(comm_model=model, profile=profile, level=level)
+                times = dict(zip(at["label"].values, at["time"].values, strict=True))
+                best = min(times, key=times.get)
+                one = said.sel(comm_model=model, profile=profile, level=level)
+                assert times[str(one["first"].item())] == times[best]
+                np.testing.assert_allclose(one["margin"], sorted(times.values())[1] / times[best])
+                high = float(at.sel(label=one["first"].item())["high"])
+                meets = [x for x in times if x != one["first"].item() and at.sel(label=x)["low"] <= high]
+                assert list(one["label"].values[one["ties"].values]) == meets
+    assert "First at each level" in swept[2]
 
 
 def test_shares_are_of_the_highest_end(tmp_path):
