@@ -34,6 +34,7 @@ Number = Annotated[float, Field(strict=True, allow_inf_nan=True)]
 Positive = Annotated[StrictInt, Field(ge=1)]
 Label = Annotated[StrictStr, Field(pattern=r"^[A-Za-z0-9_.+-]+$")]
 _MOST = 1_000_000
+_MOST_LEVELS = 1000
 _RANGE = ("start", "stop", "num", "spacing")
 Extra = Mapping[str, tuple[Any, Any, bool]]
 """Keys of all tables of a kind: type, default, and whether a sweep goes over it."""
@@ -287,7 +288,7 @@ class ComplexityTable(Table):
     """
 
     gradients: Positive
-    level: Many[Number] | None = None
+    level: Many[Annotated[float, Field(strict=True, allow_inf_nan=False)]] | None = None
     share: Many[Annotated[Number, Field(gt=0, le=1)]] = (0.25, 0.5, 0.75, 0.95)
     evaluations: Positive = 200
 
@@ -334,6 +335,8 @@ class Definition(Table):
             return self
         if len(self.training.seed_list) < 2:
             raise ValueError("training.seeds: got 1, complexity needs 2 at least, half of them to tune")
+        if len(table.level or table.share) > _MOST_LEVELS:
+            raise ValueError(f"complexity.level: at most {_MOST_LEVELS} levels are allowed")
         by_norm = any(measure == "gradient" for measure in self.problem.measure or ())
         if by_norm and (table.level is None or min(table.level) <= 0):
             raise ValueError("complexity.level: with measure = 'gradient' numbers above 0 are needed")

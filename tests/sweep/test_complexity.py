@@ -166,6 +166,11 @@ def test_slopes_are_those_of_powers():
         ({"complexity": {"level": LEVELS}}, "complexity.gradients: this key is missing"),
         ({"complexity": {"gradients": 9, "share": 0.5}}, "complexity.level: with measure = 'gradient'"),
         ({"complexity": {"gradients": 9, "level": [1.0, -1.0]}}, "complexity.level: with measure"),
+        ({"complexity": {"gradients": 9, "level": [float("nan")]}}, "complexity.level: got nan"),
+        (
+            {"complexity": {"gradients": 9, "level": {"start": 1.0, "stop": 2.0, "num": 2000}}},
+            "complexity.level: at most 1000",
+        ),
         (
             {"problem": {"kind": "winding", "measure": "norm"}},
             "problem.measure: got 'norm', allowed are",
