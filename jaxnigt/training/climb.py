@@ -293,7 +293,7 @@ def prescribed_case(
     Example:
         >>> from jaxnigt.problems import chain
         >>> prescribed_case("rennala_pg", chain()).method.init_batch
-        11223
+        8818
     """
     fixed = ("rennala_", "synchronous_", "m_synchronous_")  # The clock does not decide their batches.
     choice("name", name, [each for each in methods.__all__ if each.startswith(fixed) and each in KINDS])
