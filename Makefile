@@ -3,8 +3,8 @@
 PYTHON ?= python3.11
 SWEEP ?= quickstart
 # Sweeps that figures/ draws, quick ones first; SWEEP=all-small and all-paper run all of them.
-# Nothing of the paper's is in `complexity`, which is no work for an accelerator.
-ALL = $(if $(filter paper,$(SIZE)),,complexity) reacher_tuned timing reacher hopper walker2d physical regimes reacher100 decreasing malenia humanoid humanoid100
+# `complexity`, no work for an accelerator, is in all-small alone.
+ALL := reacher_tuned timing reacher hopper walker2d physical regimes reacher100 decreasing malenia humanoid humanoid100
 SIZE = $(filter small paper,$(lastword $(subst -, ,$(SWEEP))))
 FIGSIZE ?= small
 FUZZ ?= 10000
@@ -35,7 +35,7 @@ $(STAMP): pyproject.toml constraints.txt
 
 sweep: $(STAMP) ## run sweeps/$(SWEEP).toml; SWEEP=NAME, NAME-small, NAME-paper, all-small; ACCELERATOR=cpu|cuda|tpu
 	@echo "accelerator: $(ACCELERATOR)"
-	$(BIN)/jaxnigt sweep $(if $(SIZE),--size $(SIZE)) $(patsubst %,sweeps/%.toml,$(if $(filter all,$(NAME)),$(ALL),$(NAME)))
+	$(BIN)/jaxnigt sweep $(if $(SIZE),--size $(SIZE)) $(patsubst %,sweeps/%.toml,$(if $(filter all,$(NAME)),$(if $(filter small,$(SIZE)),complexity) $(ALL),$(NAME)))
 
 figures: $(STAMP) ## draw all figures and tables from the results of all-small; FIG=NAME one, FIGSIZE=paper the others
 	$(BIN)/python -m figures --size $(FIGSIZE) $(FIG)
