@@ -2,8 +2,8 @@
 
 PYTHON ?= python3.11
 SWEEP ?= quickstart
-# Sweeps that figures/ draws, quick ones first; SWEEP=all-small and all-paper run all of them.
-# `complexity`, no work for an accelerator, is in all-small alone.
+# What SWEEP=all-small and all-paper run, quick ones first, all that figures/ draws among them. `complexity`,
+# no work for an accelerator, is in all-small alone.
 ALL := reacher_tuned timing reacher hopper walker2d physical regimes reacher100 decreasing malenia humanoid humanoid100
 SIZE = $(filter small paper,$(lastword $(subst -, ,$(SWEEP))))
 FIGSIZE ?= small

@@ -14,7 +14,7 @@ import xarray as xr
 from jaxnigt.sweep import build
 from jaxnigt.sweep.plan import Panel
 from jaxnigt.sweep.schema import Definition
-from jaxnigt.sweep.selection import final, leaf_axes
+from jaxnigt.sweep.selection import leaf_axes, threshold
 from jaxnigt.training import tuning
 from jaxnigt.training.passages import band
 from jaxnigt.training.times import eval_times
@@ -33,7 +33,8 @@ def tuned(definition: Definition, panel: Panel, named: Mapping[str, xr.Dataset])
         return None
     named = {label: data.sel(seed=seeds) for label, data in named.items()}
     by_norm = panel.problem.get("measure") == "gradient"
-    levels = np.asarray(table.level or _between(named, table.share), np.float64)
+    shared = threshold(list(named.values()), table.share, highest=True)[1]
+    levels = np.asarray(table.level or shared, np.float64)
     plans = [plan for plan in panel.methods if plan.label in named]
     groups = dict.fromkeys(plan.title for plan in plans)
 
@@ -66,13 +67,6 @@ def tuned(definition: Definition, panel: Panel, named: Mapping[str, xr.Dataset])
         draws=definition.training.draws,
         coverage=band(len(seeds) - half)[1],
     )
-
-
-def _between(named: Mapping[str, xr.Dataset], shares: tuple[float, ...]) -> np.ndarray:
-    """Levels that lie some shares of the way from J(theta_0) to the highest final J of all methods."""
-    start = float(np.mean([data["objective"].isel(evaluation=0).mean() for data in named.values()]))
-    ends = [float(final(data).max(leaf_axes(data)).mean()) for data in named.values()]
-    return start + np.asarray(shares) * (max(ends) - start)
 
 
 def _passages(data: xr.Dataset, thresholds: np.ndarray, batch: float, grid: int) -> tuning.Passages:

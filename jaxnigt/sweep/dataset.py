@@ -15,7 +15,7 @@ from jaxnigt.sweep.build import leaves, networks
 from jaxnigt.sweep.plan import GRID, MethodPlan, Panel, profile_titles
 from jaxnigt.sweep.reuse import ATTRIBUTE
 from jaxnigt.sweep.schema import Definition
-from jaxnigt.sweep.selection import best, best_indices, final, leaf_axes, over_runs, tenth
+from jaxnigt.sweep.selection import best, best_indices, over_runs, tenth, threshold
 from jaxnigt.sweep.store import node, provenance
 from jaxnigt.training.times import SECONDS, eval_times, first_reached
 from jaxnigt.training.trace import Trace, replay
@@ -261,15 +261,3 @@ def objective_at(dataset: xr.Dataset, seconds: float) -> xr.DataArray:
     """
     last = int(np.searchsorted(dataset["eval_time"].values, seconds, side="right")) - 1
     return dataset["objective"].isel(evaluation=max(last, 0), drop=True)
-
-
-def threshold(datasets: Sequence[xr.Dataset], shares: Sequence[float]) -> tuple[float, np.ndarray]:
-    """J at the start, and J that lies some shares of the way to the end that all methods reach.
-
-    From J(theta_0), averaged over methods and runs, to the lowest final J of the methods, each at its
-    best hyperparameters and, where it was trained along profiles, averaged over them.
-    """
-    start = float(np.mean([dataset["objective"].isel(evaluation=0).mean() for dataset in datasets]))
-    ends = [float(final(dataset).max(leaf_axes(dataset)).mean()) for dataset in datasets]
-    lowest = min((end for end in ends if np.isfinite(end)), default=start)
-    return start, start + np.asarray(shares) * (lowest - start)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +39,9 @@ def show_results(tree: xr.DataTree, written: list[Path], console: Console) -> No
         if label:
             console.rule(escape(label))
         _show_panel(panel, console)
+        asked = json.loads(tree.attrs["definition"]).get("complexity")
+        if asked and "complexity" not in panel.children:
+            console.print("complexity: no two seeds were trained for every method, so nothing is tuned")
     training, replay = tree.attrs["training_seconds"], tree.attrs["replay_seconds"]
     share = f" = {100 * replay / training:.2f}% of training" if training else ""
     console.print(
@@ -92,7 +97,9 @@ def _show_complexity(found: xr.Dataset, console: Console) -> None:
     chance = 100 * found.attrs["coverage"]
     console.print(
         f"* less may be possible: the best stepsize stands at an end of its grid, or the level is "
-        f"crossed before the second evaluation. Bands hold the median with a chance of {chance:.0f}%.",
+        f"crossed before the second evaluation. Bands hold the median with a chance of {chance:.0f}%. "
+        f"Tuned on seeds {_listed(found.attrs['tuned_on'])}, reported on "
+        f"{_listed(found.attrs['reported_on'])}.",
         soft_wrap=True,
     )
     if found.sizes["label"] > 1:
@@ -100,6 +107,10 @@ def _show_complexity(found: xr.Dataset, console: Console) -> None:
     if found.attrs["accuracy"] == "gradient" and len(levels) > 2:
         for of in ("time", "gradients"):
             _show_slopes(found, of, console)
+
+
+def _listed(seeds: Sequence[int]) -> str:
+    return ", ".join(map(str, np.atleast_1d(seeds)))
 
 
 def _show_leaders(found: xr.Dataset, console: Console) -> None:

@@ -328,6 +328,9 @@ class Definition(Table):
     @pydantic.model_validator(mode="after")
     def _budget(self) -> Definition:
         table = self.complexity
+        by_norm = any(measure == "gradient" for measure in self.problem.measure or ())
+        if table is None and by_norm:
+            raise ValueError("problem.measure: 'gradient' is for definitions with complexity alone")
         for index, method in enumerate(self.methods):
             if table is None and method.iterations is None:
                 raise ValueError(f"methods.{index}.iterations: this key is missing")
@@ -335,9 +338,12 @@ class Definition(Table):
             return self
         if len(self.training.seed_list) < 2:
             raise ValueError("training.seeds: got 1, complexity needs 2 at least, half of them to tune")
+        if self.grid is not None:
+            raise ValueError("grid: a definition with complexity has none, give it one of its own")
+        if "eval_every" in self.training.model_fields_set:
+            raise ValueError("training.eval_every: complexity.evaluations stands for it, leave it out")
         if len(table.level or table.share) > _MOST_LEVELS:
             raise ValueError(f"complexity.level: at most {_MOST_LEVELS} levels are allowed")
-        by_norm = any(measure == "gradient" for measure in self.problem.measure or ())
         if by_norm and (table.level is None or min(table.level) <= 0):
             raise ValueError("complexity.level: with measure = 'gradient' numbers above 0 are needed")
         return self

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import xarray as xr
 
@@ -92,3 +94,18 @@ def missed(dataset: xr.Dataset) -> tuple[int, int]:
     """How many runs at the best hyperparameters never come to the first threshold, and of how many."""
     never = ~np.isfinite(best(dataset)["time_to_threshold"].isel(threshold=0))
     return int(never.sum()), int(never.size)
+
+
+def threshold(
+    datasets: Sequence[xr.Dataset], shares: Sequence[float], *, highest: bool = False
+) -> tuple[float, np.ndarray]:
+    """J at the start, and J that lies some shares of the way to the end that all methods reach.
+
+    From J(theta_0), averaged over methods and runs, to the lowest final J of the methods, or to the
+    highest, each at its best hyperparameters and, where it was trained along profiles, averaged over
+    them.
+    """
+    start = float(np.mean([dataset["objective"].isel(evaluation=0).mean() for dataset in datasets]))
+    ends = [float(final(dataset).max(leaf_axes(dataset)).mean()) for dataset in datasets]
+    finite = [end for end in ends if np.isfinite(end)] or [start]
+    return start, start + np.asarray(shares) * ((max if highest else min)(finite) - start)

@@ -118,15 +118,14 @@ def test_exponents_of_the_certified_bounds(name, regime, c, kappa, exponent):
     epsilon = np.logspace(-7, -6, 5)
     found = upper(name, jn.profiles.power_law(5, 0.5), c, epsilon, kappa=kappa, form="certified")
     assert (found.regime == regime).all()
-    np.testing.assert_allclose(
-        np.polyfit(np.log(epsilon), np.log(found.time), 1)[0], exponent, atol=0.13
-    )
+    fitted = np.polyfit(np.log(epsilon), np.log(found.time), 1)[0]
+    np.testing.assert_allclose(fitted, exponent, atol=1e-3)
 
 
 @pytest.mark.parametrize("name", CERTIFIED)
 def test_certified_bounds_hold_for_the_clock_at_prescribed_parameters(name):
     """Every round on the clock, the first with M_init, and kappa after each."""
-    c, epsilon, kappa = Constants(1.0, 1.0, 0.5, 5.0), 0.9, 0.7
+    c, epsilon, kappa = Constants(1.0, 1.0, 0.5, 5.0), 0.6, 0.7
     one_by_one = []
     for profile in profiles(np.random.default_rng(0), 20, 6):
         bound = upper(name, profile, c, epsilon, kappa=kappa, form="certified")
@@ -142,7 +141,7 @@ def test_certified_bounds_hold_for_the_clock_at_prescribed_parameters(name):
         else:
             rounds = getattr(jn.clock, rule)(linked, sizes, len(sizes))
         one_by_one.append(rounds.end[-1] / bound.time)
-    assert len(sizes) > 10
+    assert len(sizes) > 20
     assert max(one_by_one) <= 1 + 1e-12
     assert min(one_by_one) > 0.2
 

@@ -94,6 +94,7 @@ def test_it_is_drawn_and_said(swept):
     assert (folder / "least.png").stat().st_size > 10_000
     assert "Least virtual seconds to ||grad J|| <= level, unlike, serial" in text
     assert "Exponents of 1 / epsilon in gradients" in text
+    assert "Tuned on seeds 0, 1, reported on 2, 3." in text
 
 
 def test_leaders_are_told_from_ties(swept):
@@ -161,9 +162,21 @@ def test_slopes_are_those_of_powers():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"complexity": None}, "methods.0.iterations: this key is missing"),
+        (
+            {"complexity": None, "problem": {"kind": "winding"}},
+            "methods.0.iterations: this key is missing",
+        ),
         ({"training": {"seeds": 1}}, "training.seeds: got 1, complexity needs 2 at least"),
         ({"complexity": {"level": LEVELS}}, "complexity.gradients: this key is missing"),
+        (
+            {
+                "complexity": None,
+                "methods": [{"name": "rennala_pg", "iterations": 9, "stepsize": 0.1}],
+            },
+            "problem.measure: 'gradient' is for definitions with complexity",
+        ),
+        ({"grid": {"exponent": [0.0, 1.0], "comm_scale": 1.0}}, "grid: a definition with complexity"),
+        ({"training": {"seeds": 4, "eval_every": 5}}, "training.eval_every: complexity.evaluations"),
         ({"complexity": {"gradients": 9, "share": 0.5}}, "complexity.level: with measure = 'gradient'"),
         ({"complexity": {"gradients": 9, "level": [1.0, -1.0]}}, "complexity.level: with measure"),
         ({"complexity": {"gradients": 9, "level": [float("nan")]}}, "complexity.level: got nan"),
